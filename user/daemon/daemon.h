@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * smtpfenced's parts. The fence works without this process: it explains, alerts, follows what
+ * changes on the host (addresses, host names, clocks), and watches that the fence is in effect.
+ *
+ *   main.c     options, event loop, what wakes it
+ *   denials.c  event ring and table of senders -> explain -> record -> detect -> alert
+ *   guard.c    is the fence in effect? says so when not, and repairs it
+ *   upkeep.c   addresses, host names, clock, rollback: what the policy's tables depend on
+ */
+#ifndef SF_USER_DAEMON_H
+#define SF_USER_DAEMON_H
+
+#include <systemd/sd-event.h>
+#include "../detect.h"
+#include "../policy.h"
+#include "../record.h"
+#include "../syslog.h"
+#include "../table.h"
+#include "../pins.h"
+
+struct ring_buffer;
+
+struct daemon {
+	sd_event *loop;
+	const char *config_file; /* or NULL */
+	struct sf_policy policy; /* as applied last; before that, the files */
+	struct sf_syslog log;
+	struct sf_record record;
+	char mount[PATH_MAX];
+
+	/* denials.c */
+	struct ring_buffer *ring;
+	sd_event_source *ring_source, *drain_timer;
+	uint32_t ring_map_id;
+	int denials_fd;
+	struct sf_table seen; /* denials as counted at the last look */
+	struct sf_detect detect;
+	struct sf_explained *last; /* newest event of this round, as evidence */
+	int catching_up;	   /* reading what waited in the ring before we came */
+	uint64_t events_in_round;
+	uint64_t denied_total; /* of the counters, at the last look */
+	uint64_t lost_total;
+	uint64_t line_budget_used; /* lines of this slice of time */
+	int64_t line_budget_slice;
+	uint64_t lines_swallowed, denials_swallowed;
+
+	/* guard.c */
+	int held_link[SF_HOOK_COUNT]; /* keeps the programs attached if a pin is taken away */
+	int broken;		      /* told, and not mended yet */
+	int64_t broken_told;	      /* seconds of CLOCK_BOOTTIME */
+	int apply_again; /* what the tables are made of has changed: times, host names */
+	int64_t next_look_ns, next_whole_ns; /* CLOCK_MONOTONIC */
+	int64_t policy_stamp;		     /* mtime of the record of what was applied, in ns */
+
+	/* upkeep.c */
+	int netlink_fd, clock_fd;
+	pid_t resolver;
+	int64_t rollback_told; /* seconds of CLOCK_BOOTTIME; 0: no failure was told */
+	int64_t next_resolve;  /* seconds of CLOCK_MONOTONIC */
+};
+
+int64_t daemon_now(void); /* seconds of CLOCK_BOOTTIME */
+
+/* One line: "ALERT id=... rule=... severity=..." and what the format gives, already escaped. */
+void daemon_alert(struct daemon *d, int severity, const char *rule, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* denials.c */
+int denials_start(struct daemon *d);
+void denials_stop(struct daemon *d);
+/* Open ring and table of the fence that is pinned now; close those of one that is gone. */
+void denials_reopen(struct daemon *d);
+/* Read what is there; called by the loop and at every tick. */
+void denials_drain(struct daemon *d);
+void denials_tick(struct daemon *d);
+
+/* guard.c */
+void guard_start(struct daemon *d);
+void guard_stop(struct daemon *d);
+void guard_tick(struct daemon *d);
+/* Read what was applied last, if that changed. `force`: in any case. */
+void guard_reload(struct daemon *d, int force);
+
+/* upkeep.c */
+int upkeep_start(struct daemon *d);
+void upkeep_stop(struct daemon *d);
+void upkeep_tick(struct daemon *d);
+
+#endif

@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "image.h"
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+const char *const sf_image_names[SF_IMAGE_COUNT] = {
+#define X(NAME, name, key, value) #name,
+	SF_IMAGE_TABLES(X)
+#undef X
+};
+
+void sf_clock_now(struct sf_clock *clock)
+{
+	struct timespec wall, boot;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock->wall = wall.tv_sec;
+	clock->wall_ns = wall.tv_nsec;
+	clock->boot_ns = (uint64_t)boot.tv_sec * 1000000000ULL + (uint64_t)boot.tv_nsec;
+}
+
+void sf_image_init(struct sf_image *image)
+{
+	memset(image, 0, sizeof(*image));
+#define X(NAME, name, key, value)                                                                  \
+	sf_table_init(&image->table[SF_IMAGE_##NAME], sizeof(key), sizeof(value));
+	SF_IMAGE_TABLES(X)
+#undef X
+}
+
+void sf_image_free(struct sf_image *image)
+{
+	for (int i = 0; i < SF_IMAGE_COUNT; i++)
+		sf_table_free(&image->table[i]);
+}
+
+static int is_over(const struct sf_entry *entry, const struct sf_clock *clock)
+{
+	return entry->expires && entry->expires <= clock->wall;
+}
+
+/*
+ * The nanosecond of CLOCK_BOOTTIME at which the entry ends. Rounded to 10 ms, so that two images
+ * of the same policy, made a moment apart, do not differ by the reading of two clocks.
+ */
+static __u64 until(const struct sf_entry *entry, const struct sf_clock *clock)
+{
+	const __u64 step = 10000000ULL;
+	int64_t left_ns;
+
+	if (!entry->expires)
+		return SF_NEVER;
+	left_ns = (entry->expires - clock->wall) * 1000000000LL - clock->wall_ns;
+	return (clock->boot_ns + (__u64)left_ns + step / 2) / step * step;
+}
+
+/* What a grant of every port says already, and for as long, takes no room of its own. */
+static int add_grant(struct sf_grants *grants, uint16_t port, __u64 until_ns)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < grants->count; i++) {
+		const struct sf_grant *g = &grants->grant[i];
+
+		if ((g->port == port || g->port == SF_PORT_ANY) && until_ns <= g->until_ns)
+			return 0;
+	}
+	for (uint32_t i = 0; i < grants->count; i++) {
+		const struct sf_grant *g = &grants->grant[i];
+
+		if ((g->port != port && port != SF_PORT_ANY) || g->until_ns > until_ns)
+			grants->grant[kept++] = *g;
+	}
+	memset(&grants->grant[kept], 0, (grants->count - kept) * sizeof(grants->grant[0]));
+	grants->count = kept;
+	if (until_ns != SF_NEVER)
+		grants->has_end = 1;
+	if (grants->count == SF_GRANTS_MAX)
+		return -E2BIG;
+	grants->grant[grants->count].port = port;
+	grants->grant[grants->count++].until_ns = until_ns;
+	return 0;
+}
+
+static int add_grants(struct sf_grants *grants, const struct sf_entry *entry, __u64 until_ns)
+{
+	int ret = 0;
+
+	if (!entry->port_count)
+		return add_grant(grants, SF_PORT_ANY, until_ns);
+	for (uint32_t i = 0; i < entry->port_count && !ret; i++)
+		ret = add_grant(grants, entry->ports[i], until_ns);
+	return ret;
+}
+
+static struct sf_sender_key sender_key(const struct sf_entry *entry)
+{
+	return (struct sf_sender_key){
+		.kind = entry->kind == SF_ENTRY_ALLOW_GROUP ? SF_SENDER_GROUP : SF_SENDER_USER,
+		.id = entry->id,
+	};
+}
+
+static int add_sender(struct sf_image *image, const struct sf_entry *entry,
+		      const struct sf_clock *clock)
+{
+	struct sf_sender_key key = sender_key(entry);
+	struct sf_sender *row = sf_table_find(&image->table[SF_IMAGE_SENDERS], &key);
+
+	if (entry->kind == SF_ENTRY_QUARANTINE_USER) {
+		/* One user, named by name and by number: the later end holds. */
+		if (until(entry, clock) > row->quarantine_until_ns)
+			row->quarantine_until_ns = until(entry, clock);
+		return 0;
+	}
+	return add_grants(&row->allowed, entry, until(entry, clock));
+}
+
+static int add_role(struct sf_table *table, const struct sf_entry *entry,
+		    const struct sf_clock *clock)
+{
+	static const uint32_t kinds[] = {[SF_ENTRY_MAIL] = SF_ROLE_MAIL,
+					 [SF_ENTRY_FENCE] = SF_ROLE_FENCE,
+					 [SF_ENTRY_EXEMPT] = SF_ROLE_EXEMPT};
+	struct sf_role_path path = {.path = ""};
+	struct sf_role role = {.kind = SF_ROLE_NONE};
+
+	memcpy(path.path, entry->value, strlen(entry->value));
+	if (entry->kind == SF_ENTRY_QUARANTINE_CGROUP) {
+		role.quarantine_until_ns = until(entry, clock);
+	} else {
+		role.kind = kinds[entry->kind];
+		role.user_count = entry->user_count;
+		memcpy(role.users, entry->users, sizeof(role.users));
+	}
+	return sf_table_add(table, &path, &role);
+}
+
+/*
+ * All role entries, each path once. One path may be said to be mail and fence at a time (in two
+ * files): the stricter stays, fence before exempt before mail. Quarantines join what is there.
+ */
+static int add_roles(struct sf_image *image, const struct sf_policy *policy,
+		     const struct sf_clock *clock)
+{
+	static const enum sf_entry_kind order[] = {SF_ENTRY_MAIL, SF_ENTRY_EXEMPT, SF_ENTRY_FENCE};
+	struct sf_table *table = &image->table[SF_IMAGE_ROLE_PATHS];
+	struct sf_table quarantined;
+	int ret = 0;
+
+	for (size_t k = 0; k < 3 && !ret; k++)
+		for (size_t i = 0; i < policy->entry_count && !ret; i++)
+			if (policy->entries[i].kind == order[k])
+				ret = add_role(table, &policy->entries[i], clock);
+	if (!ret)
+		ret = sf_table_sort(table);
+	sf_table_init(&quarantined, table->key_size, table->value_size);
+	for (size_t i = 0; i < policy->entry_count && !ret; i++)
+		if (policy->entries[i].kind == SF_ENTRY_QUARANTINE_CGROUP &&
+		    !is_over(&policy->entries[i], clock))
+			ret = add_role(&quarantined, &policy->entries[i], clock);
+	for (size_t i = 0; i < quarantined.count; i++) {
+		struct sf_role *q = sf_table_value(&quarantined, i);
+		const struct sf_role *role = sf_table_find(table, sf_table_key(&quarantined, i));
+		__u64 until_ns = q->quarantine_until_ns;
+
+		if (role)
+			*q = *role;
+		q->quarantine_until_ns = until_ns;
+	}
+	/* Added last, so they take the place of the roles they were joined with. */
+	for (size_t i = 0; i < quarantined.count && !ret; i++)
+		ret = sf_table_add(table, sf_table_key(&quarantined, i),
+				   sf_table_value(&quarantined, i));
+	if (!ret)
+		ret = sf_table_sort(table);
+	sf_table_free(&quarantined);
+	return ret;
+}
+
+/* The network of this length around an address. */
+static struct sf_net_key wider(const struct sf_net_key *net, uint32_t prefixlen)
+{
+	struct sf_net_key key = *net;
+	uint32_t bits = prefixlen - SF_NET_FAMILY_BITS;
+
+	key.prefixlen = prefixlen;
+	for (uint32_t i = (bits + 7) / 8; i < sizeof(key.addr.b); i++)
+		key.addr.b[i] = 0;
+	if (bits % 8)
+		key.addr.b[bits / 8] &= (__u8)(0xff00 >> (bits % 8));
+	return key;
+}
+
+/*
+ * The longest prefix answers alone in the kernel: give each row of a sorted table what the rows
+ * around it hold. Looked for by the lengths that occur, for a policy may hold 100,000 rows.
+ */
+static int spread(struct sf_table *table, int (*join)(void *into, const void *from))
+{
+	uint8_t occurs[SF_NET_BITS_MAX + 1] = {0};
+	int ret = 0;
+
+	for (size_t i = 0; i < table->count; i++)
+		occurs[((const struct sf_net_key *)sf_table_key(table, i))->prefixlen] = 1;
+	for (size_t i = 0; i < table->count; i++) {
+		const struct sf_net_key *net = sf_table_key(table, i);
+
+		for (uint32_t length = SF_NET_FAMILY_BITS; length < net->prefixlen && !ret;
+		     length++) {
+			struct sf_net_key key;
+			const void *from;
+
+			if (!occurs[length])
+				continue;
+			key = wider(net, length);
+			from = sf_table_find(table, &key);
+			if (from)
+				ret = join(sf_table_value(table, i), from);
+		}
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int join_relays(void *into, const void *from)
+{
+	const struct sf_grants *grants = from;
+	int ret = 0;
+
+	for (uint32_t g = 0; g < grants->count && !ret; g++)
+		ret = add_grant(into, grants->grant[g].port, grants->grant[g].until_ns);
+	return ret;
+}
+
+static int join_quarantines(void *into, const void *from)
+{
+	struct sf_net_quarantine *to = into;
+	const struct sf_net_quarantine *wide = from;
+
+	if (wide->until_ns > to->until_ns)
+		to->until_ns = wide->until_ns;
+	return 0;
+}
+
+static int add_host(struct sf_image *image, const struct sf_entry *entry,
+		    const struct sf_hosts *hosts, const struct sf_clock *clock)
+{
+	int ret = 0;
+
+	for (size_t i = 0; hosts && i < hosts->count && !ret; i++) {
+		struct sf_grants *row;
+
+		if (strcmp(hosts->address[i].name, entry->value))
+			continue;
+		row = sf_table_find(&image->table[SF_IMAGE_RELAYS], &hosts->address[i].net);
+		ret = add_grants(row, entry, until(entry, clock));
+	}
+	return ret;
+}
+
+static int add_ports(struct sf_image *image, const struct sf_policy *policy)
+{
+	struct sf_port_word words[SF_PORT_WORDS];
+	int ret = 0;
+
+	memset(words, 0, sizeof(words));
+	for (uint32_t i = 0; i < policy->ports.count; i++)
+		words[policy->ports.port[i] / 64].fenced |= 1ULL << (policy->ports.port[i] % 64);
+	for (uint32_t i = 0; i < policy->watch_ports.count; i++)
+		words[policy->watch_ports.port[i] / 64].watched |=
+			1ULL << (policy->watch_ports.port[i] % 64);
+	for (uint32_t i = 0; i < SF_PORT_WORDS && !ret; i++)
+		ret = sf_table_add(&image->table[SF_IMAGE_PORTS], &i, &words[i]);
+	return ret;
+}
+
+int sf_image_is_array(enum sf_image_table table)
+{
+	return table == SF_IMAGE_PORTS || table == SF_IMAGE_LOCAL_FILTER;
+}
+
+int sf_image_local_addrs(struct sf_image *image)
+{
+	struct sf_table *table = &image->table[SF_IMAGE_LOCAL_ADDRS];
+	struct sf_local_filter filter = {.word = {0}};
+	struct ifaddrs *list;
+	const uint8_t one = 1;
+	const uint32_t zero = 0;
+	int ret = 0;
+
+	if (getifaddrs(&list))
+		return -errno;
+	for (struct ifaddrs *a = list; a && !ret; a = a->ifa_next) {
+		struct sf_addr addr = {.b = {[10] = 0xff, [11] = 0xff}};
+
+		if (!a->ifa_addr)
+			continue;
+		if (a->ifa_addr->sa_family == AF_INET)
+			memcpy(&addr.b[12], &((struct sockaddr_in *)a->ifa_addr)->sin_addr, 4);
+		else if (a->ifa_addr->sa_family == AF_INET6)
+			memcpy(&addr, &((struct sockaddr_in6 *)a->ifa_addr)->sin6_addr, 16);
+		else
+			continue;
+		filter.word[sf_local_filter_bit(&addr) / 64] |=
+			1ULL << (sf_local_filter_bit(&addr) % 64);
+		ret = sf_table_add(table, &addr, &one);
+	}
+	freeifaddrs(list);
+	if (!ret)
+		ret = sf_table_add(&image->table[SF_IMAGE_LOCAL_FILTER], &zero, &filter);
+	return ret ? ret : sf_table_sort(table);
+}
+
+static void set_flags(struct sf_image *image)
+{
+	struct sf_settings *settings = &image->settings;
+
+	if (image->table[SF_IMAGE_RELAYS].count)
+		settings->flags |= SF_SETTING_RELAYS;
+	if (image->table[SF_IMAGE_SENDERS].count)
+		settings->flags |= SF_SETTING_SENDERS;
+	if (image->table[SF_IMAGE_QUARANTINE_NETS].count)
+		settings->flags |= SF_SETTING_QUARANTINE_NETS;
+}
+
+static int counts(const struct sf_entry *entry, const struct sf_clock *clock)
+{
+	return !is_over(entry, clock) && (!entry->unresolved || entry->kind == SF_ENTRY_MAIL);
+}
+
+/* Empty rows, sorted, for what several entries fill together: each is then quickly found. */
+static int make_rows(struct sf_image *image, const struct sf_policy *policy,
+		     const struct sf_hosts *hosts, const struct sf_clock *clock)
+{
+	static const struct sf_sender no_sender;
+	static const struct sf_grants no_grants;
+	struct sf_table *relays = &image->table[SF_IMAGE_RELAYS];
+	int ret = 0;
+
+	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
+		const struct sf_entry *entry = &policy->entries[i];
+		struct sf_sender_key key = sender_key(entry);
+
+		if (!counts(entry, clock))
+			continue;
+		if (entry->kind == SF_ENTRY_ALLOW_USER || entry->kind == SF_ENTRY_ALLOW_GROUP ||
+		    entry->kind == SF_ENTRY_QUARANTINE_USER)
+			ret = sf_table_add(&image->table[SF_IMAGE_SENDERS], &key, &no_sender);
+		else if (entry->kind == SF_ENTRY_ALLOW_NET)
+			ret = sf_table_add(relays, &entry->net, &no_grants);
+		for (size_t h = 0;
+		     entry->kind == SF_ENTRY_ALLOW_HOST && hosts && h < hosts->count && !ret; h++)
+			if (!strcmp(hosts->address[h].name, entry->value))
+				ret = sf_table_add(relays, &hosts->address[h].net, &no_grants);
+	}
+	if (!ret)
+		ret = sf_table_sort(relays);
+	return ret ? ret : sf_table_sort(&image->table[SF_IMAGE_SENDERS]);
+}
+
+int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
+		   const struct sf_clock *clock, struct sf_image *image, struct sf_error *err)
+{
+	int ret;
+
+	sf_image_init(image);
+	image->settings.abi = SF_ABI_VERSION;
+	image->settings.mode = (__u32)policy->mode;
+	image->settings.flags = policy->allow_local ? SF_SETTING_ALLOW_LOCAL : 0;
+	image->settings.deny_errno = (__u32)policy->deny_errno;
+
+	ret = add_roles(image, policy, clock);
+	if (!ret)
+		ret = make_rows(image, policy, hosts, clock);
+	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
+		const struct sf_entry *entry = &policy->entries[i];
+		struct sf_net_quarantine q;
+		struct sf_grants *row;
+
+		if (!counts(entry, clock))
+			continue;
+		switch (entry->kind) {
+		case SF_ENTRY_ALLOW_USER:
+		case SF_ENTRY_ALLOW_GROUP:
+		case SF_ENTRY_QUARANTINE_USER:
+			ret = add_sender(image, entry, clock);
+			break;
+		case SF_ENTRY_ALLOW_NET:
+			row = sf_table_find(&image->table[SF_IMAGE_RELAYS], &entry->net);
+			ret = add_grants(row, entry, until(entry, clock));
+			break;
+		case SF_ENTRY_ALLOW_HOST:
+			ret = add_host(image, entry, hosts, clock);
+			break;
+		case SF_ENTRY_QUARANTINE_NET:
+			q.until_ns = until(entry, clock);
+			ret = sf_table_add(&image->table[SF_IMAGE_QUARANTINE_NETS], &entry->net,
+					   &q);
+			break;
+		default:
+			break;
+		}
+		if (ret == -E2BIG)
+			sf_fail(err, ret,
+				"%s \"%s\": more than %d ports in all come together here; "
+				"leave the ports out to mean every fenced port",
+				sf_entry_sections[entry->kind], entry->value, SF_GRANTS_MAX);
+	}
+	if (!ret) {
+		ret = spread(&image->table[SF_IMAGE_RELAYS], join_relays);
+		if (ret == -E2BIG)
+			sf_fail(err, ret,
+				"allow_net: more than %d ports in all come together where one "
+				"network lies in another; leave the ports out of the wider one to "
+				"mean "
+				"every fenced port",
+				SF_GRANTS_MAX);
+	}
+	if (!ret)
+		ret = sf_table_sort(&image->table[SF_IMAGE_QUARANTINE_NETS]);
+	if (!ret)
+		ret = spread(&image->table[SF_IMAGE_QUARANTINE_NETS], join_quarantines);
+	if (!ret)
+		ret = add_ports(image, policy);
+	if (!ret)
+		ret = sf_image_local_addrs(image);
+	for (int i = 0; i < SF_IMAGE_COUNT && !ret; i++)
+		ret = sf_table_sort(&image->table[i]);
+	if (!ret)
+		set_flags(image);
+	if (ret) {
+		sf_image_free(image);
+		if (err && !err->code)
+			sf_fail(err, ret, "can't build the policy's tables: %s", strerror(-ret));
+	}
+	return ret;
+}
