@@ -1,0 +1,267 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the tests: unit binaries (build/tests/unit_*, cmocka) and tests/net/test_*.py.
+
+    tests/run.py [-l] [PATTERN...]     a pattern is part of a name, or a shell pattern
+
+Each net test runs in a process of its own, under a time limit, and gets a Lab when it takes an
+argument. What it leaves behind, this runner removes. The last line is exactly
+"N passed, N failed, N skipped"; exit status 1 when something failed.
+"""
+
+import argparse
+import ctypes
+import fnmatch
+import glob
+import importlib
+import inspect
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NET = os.path.join(HERE, "net")
+BUILD = os.environ.get("SMTPFENCE_BUILD", os.path.join(os.path.dirname(HERE), "build"))
+TIME_LIMIT = 60         # seconds a test; a test may set its own by @limits.seconds(N)
+GRACE = 10              # more, before it is killed
+PR_SET_PDEATHSIG = 1
+
+sys.path.insert(0, NET)
+sys.dont_write_bytecode = True
+import leftovers        # noqa: E402
+
+
+class OutOfTime(BaseException):
+    """Not an Exception: a test that catches those must not swallow it."""
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def ok(self, name, seconds):
+        self.passed += 1
+        print(f"ok {name} ({seconds:.1f} s)", flush=True)
+
+    def fail(self, name, why):
+        self.failed += 1
+        print(f"FAIL {name}: {why}", flush=True)
+
+    def skip(self, name, why):
+        self.skipped += 1
+        print(f"skip {name}: {why}", flush=True)
+
+
+def wanted(name, patterns):
+    return not patterns or any(p in name or fnmatch.fnmatch(name, p) for p in patterns)
+
+
+# ---- unit binaries ----
+
+def cmocka_count(text, word):
+    return sum(int(n) for n in re.findall(rf"\[ *{word} *\] (\d+) test", text))
+
+
+def run_unit(binary, tally):
+    name = "unit/" + os.path.basename(binary)
+    start = time.monotonic()
+    try:
+        done = subprocess.run([binary], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="backslashreplace",
+                              timeout=TIME_LIMIT, cwd=os.path.dirname(HERE))
+    except subprocess.TimeoutExpired:
+        return tally.fail(name, f"no end within {TIME_LIMIT} s")
+    passed, failed, skipped = (cmocka_count(done.stdout, w)
+                               for w in ("PASSED", "FAILED", "SKIPPED"))
+    if done.returncode and not failed:
+        failed = 1      # it died before cmocka could say so
+    if not passed + failed + skipped:
+        return tally.fail(name, "no cmocka summary: not one test ran")
+    tally.passed += passed
+    tally.skipped += skipped
+    if failed:
+        print(done.stdout, end="", flush=True)
+        tally.failed += failed - 1
+        return tally.fail(name, f"{failed} of {passed + failed} failed, exit {done.returncode}")
+    print(f"ok {name} ({passed} tests, {time.monotonic() - start:.1f} s)", flush=True)
+    return None
+
+
+# ---- the documents against the code ----
+
+def run_docs(tally):
+    """tests/docs/check_docs.py prints lines as this runner does; they are counted."""
+    script = os.path.join(os.path.dirname(NET), "docs", "check_docs.py")
+    done = subprocess.run([sys.executable, script, BUILD], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=TIME_LIMIT, cwd=os.path.dirname(HERE))
+    counts = {word: len(re.findall(rf"(?m)^{word} ", done.stdout))
+              for word in ("ok", "FAIL", "skip")}
+    tally.passed += counts["ok"]
+    tally.skipped += counts["skip"]
+    print(re.sub(r"(?m)^ok .*\n", "", done.stdout), end="", flush=True)
+    if counts["FAIL"] or done.returncode or not counts["ok"]:
+        tally.failed += max(counts["FAIL"], 1)
+    else:
+        print(f"ok docs ({counts['ok']} checks)", flush=True)
+
+
+# ---- net tests ----
+
+def discover(tally):
+    """[(name, function)] in the order of the files. A file that does not import is a failure."""
+    found = []
+    for file in sorted(glob.glob(f"{NET}/test_*.py")):
+        module_name = os.path.basename(file)[:-3]
+        try:
+            module = importlib.import_module(module_name)
+        except Exception:
+            tally.fail(module_name, traceback.format_exc(limit=-2).strip())
+            continue
+        for name, function in vars(module).items():
+            if name.startswith("test_") and inspect.isfunction(function) \
+                    and function.__module__ == module_name:
+                found.append((f"{module_name}.{name}", function))
+    return found
+
+
+def describe(error):
+    """The message, and where in the tests it happened."""
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if os.path.dirname(frame.filename) == NET:
+            where += f" < {os.path.basename(frame.filename)}:{frame.lineno}"
+    text = str(error) or type(error).__name__
+    if not isinstance(error, (AssertionError, OutOfTime)):
+        text = f"{type(error).__name__}: {text}"
+    return f"{text} [{where[3:]}]"
+
+
+def body(function):
+    """In the child: ('ok' | 'FAIL' | 'skip', why)."""
+    def out_of_time(*_):
+        raise OutOfTime("over its time limit, or the run was ended")
+
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.signal(signal.SIGTERM, out_of_time)      # the runner was killed: clean up all the same
+    signal.alarm(getattr(function, "time_limit", TIME_LIMIT))
+    try:
+        if inspect.signature(function).parameters:
+            from lab import Lab
+            with Lab() as lab:
+                function(lab)
+        else:
+            function()
+        return "ok", ""
+    except unittest.SkipTest as why:
+        return "skip", str(why)
+    except (Exception, OutOfTime, SystemExit) as error:
+        return "FAIL", describe(error)
+
+
+def child(function, pipe):
+    """Never returns."""
+    os.setsid()         # so that all it started can be ended with it
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    try:
+        verdict, why = body(function)
+        text = f"{verdict} {why}".encode("utf-8", "backslashreplace")
+        while text:
+            text = text[os.write(pipe, text):]
+    finally:
+        os._exit(0)
+
+
+def run_net(name, function, tally):
+    start = time.monotonic()
+    limit = getattr(function, "time_limit", TIME_LIMIT)
+    sys.stdout.flush()
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        child(function, write)
+    os.close(write)
+    try:
+        why = collect(pid, read, start + limit + GRACE)
+    finally:
+        clean_up(pid)
+    seconds = time.monotonic() - start
+    verdict, _, text = why.partition(" ")
+    if verdict == "ok":
+        tally.ok(name, seconds)
+    elif verdict == "skip":
+        tally.skip(name, text)
+    else:
+        tally.fail(name, text or "the test's process died without a word")
+
+
+def collect(pid, read, deadline):
+    """The child's verdict, or a failure of ours once the deadline is over."""
+    said = b""
+    os.set_blocking(read, False)
+    while time.monotonic() < deadline:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+        try:
+            said += os.read(read, 1 << 20)
+        except BlockingIOError:
+            pass
+        if done:
+            try:
+                said += os.read(read, 1 << 20)
+            except BlockingIOError:
+                pass
+            os.close(read)
+            return said.decode("utf-8", "replace")
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read)
+    return "FAIL killed: it did not end at its time limit"
+
+
+def clean_up(pid):
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    if not os.geteuid():
+        leftovers.remove(pid)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run smtpfence's tests.")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN")
+    parser.add_argument("-l", "--list", action="store_true", help="only print the names")
+    args = parser.parse_args()
+    tally = Tally()
+
+    units = [b for b in sorted(glob.glob(f"{BUILD}/tests/unit_*"))
+             if os.access(b, os.X_OK) and os.path.isfile(b)
+             and wanted("unit/" + os.path.basename(b), args.patterns)]
+    nets = [(n, f) for n, f in discover(tally) if wanted(n, args.patterns)]
+    if args.list:
+        print("\n".join(["unit/" + os.path.basename(b) for b in units] + [n for n, _ in nets]))
+        return 0
+    if not os.geteuid():
+        for pid in leftovers.remove_dead():
+            print(f"# removed what the killed test process {pid} had left")
+    for binary in units:
+        run_unit(binary, tally)
+    if wanted("docs", args.patterns):
+        run_docs(tally)
+    for name, function in nets:
+        if os.geteuid():
+            tally.skip(name, "needs root: network namespaces and cgroups")
+        else:
+            run_net(name, function, tally)
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
