@@ -14,8 +14,11 @@
 #include "../maps/nets.h"
 #include "../maps/counters.h"
 #include "../maps/events.h"
+#include "../maps/judged.h"
+#include "../maps/limits.h" /* made here, read by the census */
 #include "lib/decide.h"
 #include "lib/identity.h"
+#include "lib/lists.h"
 #include "lib/count.h"
 #include "lib/report.h"
 
@@ -25,26 +28,14 @@
 /* Set at load where the kernel has bpf_set_retval (5.18); elsewhere the caller sees EPERM. */
 const volatile __u8 can_set_errno = 1;
 
+/* Likewise for a socket's storage (in these programs). */
+const volatile __u8 can_mark = 1;
+
 struct destination {
 	struct sf_addr addr;
 	__u32 family;
 	__u16 port; /* host byte order */
 } __attribute__((aligned(8)));
-
-/*
- * The look-ups below are global functions of scalars: the verifier takes each once, by itself, and
- * the many paths of one do not multiply with those of the next. (5.10 knows no other arguments.)
- */
-
-static __always_inline void address_key(struct sf_net_key *key, __u32 family, __u64 high, __u64 low)
-{
-	__u64 *words = (__u64 *)&key->addr;
-
-	key->prefixlen = SF_NET_BITS_MAX;
-	key->family = family;
-	words[0] = high;
-	words[1] = low;
-}
 
 static __always_inline bool is_local(const struct destination *to)
 {
@@ -59,34 +50,8 @@ static __always_inline bool is_local(const struct destination *to)
 	return bpf_map_lookup_elem(&local_addrs, &to->addr);
 }
 
-/* Do the grants hold now? The clock is read only where one of them ends. */
-static __always_inline int grants_hold_now(const struct sf_grants *grants, __u32 port)
-{
-	return sf_grants_hold(grants, (__u16)port, grants->has_end ? bpf_ktime_get_boot_ns() : 0);
-}
-
-__noinline int relay_granted(__u32 family, __u64 high, __u64 low, __u32 port)
-{
-	struct sf_net_key key;
-	struct sf_grants *grants;
-
-	address_key(&key, family, high, low);
-	grants = bpf_map_lookup_elem(&relays, &key);
-	return grants && grants_hold_now(grants, port);
-}
-
-__noinline int source_quarantined(__u32 family, __u64 high, __u64 low)
-{
-	struct sf_net_key key;
-	struct sf_net_quarantine *q;
-
-	address_key(&key, family, high, low);
-	q = bpf_map_lookup_elem(&quarantine_nets, &key);
-	return q && bpf_ktime_get_boot_ns() < q->until_ns;
-}
-
 /* Only a socket that was bound has a source already; the gateway fence sees the others. */
-static __always_inline bool is_source_quarantined(struct bpf_sock *sk)
+static __always_inline bool is_source_quarantined(struct bpf_sock *sk, __u32 flags)
 {
 	__u32 words[4] = {0, 0, bpf_htonl(0xffff), 0}, family = SF_FAMILY_V6;
 
@@ -107,25 +72,7 @@ static __always_inline bool is_source_quarantined(struct bpf_sock *sk)
 	if (!(words[0] | words[1] | words[3]))
 		return false;
 	return source_quarantined(family, words[0] | (__u64)words[1] << 32,
-				  words[2] | (__u64)words[3] << 32);
-}
-
-#define LISTED_ALLOWED	   1
-#define LISTED_QUARANTINED 2
-
-__noinline int sender_listed(__u32 kind, __u32 id, __u32 port)
-{
-	struct sf_sender_key key = {.kind = kind, .id = id};
-	struct sf_sender *s = bpf_map_lookup_elem(&senders, &key);
-	int listed = 0;
-
-	if (!s)
-		return 0;
-	if (grants_hold_now(&s->allowed, port))
-		listed |= LISTED_ALLOWED;
-	if (s->quarantine_until_ns && bpf_ktime_get_boot_ns() < s->quarantine_until_ns)
-		listed |= LISTED_QUARANTINED;
-	return listed;
+				  words[2] | (__u64)words[3] << 32, flags);
 }
 
 /* Fenced or only watched? Returns whether the connection is to be judged. */
@@ -185,8 +132,8 @@ static __always_inline void gather(struct bpf_sock_addr *ctx, const struct desti
 		facts->sender_allowed = (user | group) & LISTED_ALLOWED;
 		facts->sender_quarantined = (user & LISTED_QUARANTINED) != 0;
 	}
-	if (s->flags & SF_SETTING_QUARANTINE_NETS)
-		facts->source_quarantined = is_source_quarantined(ctx->sk);
+	if (s->flags & SF_SETTING_QUARANTINES)
+		facts->source_quarantined = is_source_quarantined(ctx->sk, s->flags);
 }
 
 static __always_inline void tell(const struct destination *to, struct sf_decision d, __u32 uid,
@@ -216,6 +163,29 @@ static __always_inline void tell(const struct destination *to, struct sf_decisio
 	report_denial(&r, count_denial(&key, d.verdict, to->port, r.now_ns));
 }
 
+/*
+ * The packet backstop sees the socket's cgroup and who made it, not who calls now. Where that would
+ * give another answer, the socket is marked as judged.
+ */
+static __always_inline bool packet_would_lie(struct bpf_sock *sk, __u8 reason, __u32 uid,
+					     const struct sf_facts *facts)
+{
+	struct sock *s;
+
+	if (reason == SF_REASON_SENDER)
+		return true; /* by user or by group */
+	if (reason != SF_REASON_MAIL)
+		return false;
+	s = (struct sock *)bpf_skc_to_tcp_sock(sk);
+	return facts->kernel_thread || !s ||
+	       (typed_pointers ? s->sk_uid.val : BPF_CORE_READ(s, sk_uid.val)) != uid;
+}
+
+static __noinline void mark(struct bpf_sock *sk)
+{
+	bpf_sk_storage_get(&judged, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
 static __always_inline int judge(struct bpf_sock_addr *ctx, const struct destination *to)
 {
 	struct task_struct *current = current_task();
@@ -241,8 +211,11 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const struct destina
 	d.verdict = merged & 0xff;
 	d.reason = (merged >> 8) & 0xff;
 	count_decision(d);
-	if (d.verdict == SF_VERDICT_ALLOWED)
+	if (d.verdict == SF_VERDICT_ALLOWED) {
+		if (can_mark && ctx->sk && packet_would_lie(ctx->sk, d.reason, uid, &facts))
+			mark(ctx->sk);
 		return GO_ON;
+	}
 	if (d.reason != SF_REASON_PROBE)
 		tell(to, d, uid, gid, facts.kernel_thread, task_id, socket);
 	return d.verdict == SF_VERDICT_DENIED ? refuse(deny_errno) : GO_ON;

@@ -15,7 +15,7 @@
  * Version of all pinned state. It is raised with every change to a structure, a map's type or a
  * meaning in maps/. A pinned state of another version is refused, never guessed at.
  */
-#define SF_ABI_VERSION 1
+#define SF_ABI_VERSION 2
 
 /*
  * Longest role path with its final NUL, in bytes, written from the cgroup v2 root. The longest

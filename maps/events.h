@@ -27,6 +27,12 @@ struct sf_trail {
 	char names[SF_TRAIL_LEN + SF_TRAIL_NAME]; /* the last name may need its full room */
 };
 
+enum sf_event_hook {
+	SF_EVENT_CONNECT = 0,
+	SF_EVENT_PACKET =
+		1, /* a packet that needed no connect(): no process is known, only the socket */
+};
+
 struct sf_event {
 	__u32 abi;	   /* SF_ABI_VERSION */
 	__u32 size;	   /* of this record */
@@ -42,7 +48,8 @@ struct sf_event {
 	__u8 verdict; /* enum sf_verdict */
 	__u8 reason;  /* enum sf_reason */
 	__u8 family;  /* SF_FAMILY_*, after v4-mapped was folded */
-	__u8 pad[3];
+	__u8 hook;    /* enum sf_event_hook */
+	__u8 pad[2];
 	char comm[SF_COMM_LEN];
 	__u16 cmdline_used; /* bytes of cmdline; arguments are divided by NUL */
 	__u16 pad2[3];

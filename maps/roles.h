@@ -13,7 +13,8 @@
 #include "abi.h"
 
 enum sf_role_kind {
-	SF_ROLE_NONE = 0, /* the entry only carries a quarantine; the walk goes on upwards */
+	SF_ROLE_NONE =
+		0, /* the entry only carries a quarantine or limits; the walk goes on upwards */
 	SF_ROLE_MAIL = 1,
 	SF_ROLE_FENCE = 2,
 	SF_ROLE_EXEMPT = 3,
@@ -26,8 +27,12 @@ struct sf_role {
 	__u32 user_count;		/* mail only; 0: every user */
 	__u64 quarantine_until_ns;	/* CLOCK_BOOTTIME; 0: none; SF_NEVER: without end */
 	__u32 users[SF_ROLE_USERS_MAX]; /* uids of the initial user namespace, ascending, rest 0 */
+	__u32 limited; /* 1: the census takes warn and act for this subtree (maps/census.h) */
+	__u32 warn;
+	__u32 act;
+	__u32 pad;
 };
-_Static_assert(sizeof(struct sf_role) == 16 + 4 * SF_ROLE_USERS_MAX, "sf_role is part of the ABI");
+_Static_assert(sizeof(struct sf_role) == 32 + 4 * SF_ROLE_USERS_MAX, "sf_role is part of the ABI");
 
 struct sf_role_path {
 	char path[SF_PATH_MAX]; /* from the v2 root, "/" is the root; the rest is NUL */

@@ -23,8 +23,12 @@ _Static_assert(sizeof(struct sf_sender_key) == 8, "sf_sender_key is part of the 
 struct sf_sender {
 	__u64 quarantine_until_ns; /* CLOCK_BOOTTIME; 0: none; users only */
 	struct sf_grants allowed;
+	__u32 limited; /* users: 1: the census takes warn and act for them (maps/census.h) */
+	__u32 warn;
+	__u32 act;
+	__u32 pad;
 };
-_Static_assert(sizeof(struct sf_sender) == 8 + sizeof(struct sf_grants),
+_Static_assert(sizeof(struct sf_sender) == 24 + sizeof(struct sf_grants),
 	       "sf_sender is part of the ABI");
 
 #ifdef __bpf__

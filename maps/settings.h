@@ -20,6 +20,10 @@ enum sf_mode {
 #define SF_SETTING_RELAYS	   (1u << 1)
 #define SF_SETTING_SENDERS	   (1u << 2)
 #define SF_SETTING_QUARANTINE_NETS (1u << 3)
+/* What is forwarded from an interface without a gateway fence is judged where it leaves. */
+#define SF_SETTING_FENCE_FORWARDED  (1u << 4)
+#define SF_SETTING_QUARANTINE_HOSTS (1u << 5) /* is not empty, as above */
+#define SF_SETTING_QUARANTINES	    (SF_SETTING_QUARANTINE_NETS | SF_SETTING_QUARANTINE_HOSTS)
 
 struct sf_settings {
 	__u32 abi;	    /* SF_ABI_VERSION; anything else: denied, reason no_settings */
@@ -29,8 +33,9 @@ struct sf_settings {
 	__u64 probe_cgroup; /* cgroup id of smtpfence's own test while it runs, else 0 */
 	__u64 mode_since;   /* seconds since 1970 (wall clock) when mode last changed */
 	__u64 bare_root;    /* id of the v2 root if "/" has no role, so it is not looked up; or 0 */
+	__u64 fence_root;   /* id of cgroup_root, if it is not "/"; or 0: packets of all cgroups */
 };
-_Static_assert(sizeof(struct sf_settings) == 40, "sf_settings is part of the ABI");
+_Static_assert(sizeof(struct sf_settings) == 48, "sf_settings is part of the ABI");
 
 /* Ports as bits: word = port / 64, bit = port % 64, port in host byte order. */
 #define SF_PORT_WORDS 1024

@@ -27,7 +27,15 @@
 	X(NO_IDENTITY, "no_identity", DENIED, "the kernel did not show the socket's cgroup")       \
 	X(NO_SETTINGS, "no_settings", DENIED, "the settings are missing or not of this version")   \
 	X(PROBE, "probe", DENIED, "smtpfence's own test, denied like anybody")                     \
-	X(WATCHED, "watched", ALLOWED, "a watched port: counted, not fenced")
+	X(WATCHED, "watched", ALLOWED, "a watched port: counted, not fenced")                      \
+	X(MAIL_HOST, "mail_host", ALLOWED, "gateway: the source is a mail host")                   \
+	X(SPOOFED, "spoofed", DENIED, "gateway: the source is none of this interface's networks")  \
+	X(UNPARSED, "unparsed", DENIED, "a packet whose headers can't be followed to TCP's ports") \
+	X(LIMIT, "limit", DENIED,                                                                  \
+	  "gateway: the source is at its second limit, and gateway_limit is drop")                 \
+	X(FILTER, "filter", ALLOWED, "guard: the source is a filter")                              \
+	X(NO_FILTER, "no_filter", DENIED, "guard: the source is no filter of this host")           \
+	X(FILTER_LIMIT, "filter_limit", DENIED, "guard: a filter above guard_limit")
 
 enum sf_verdict {
 #define X(name, label, text) SF_VERDICT_##name,

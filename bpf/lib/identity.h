@@ -14,6 +14,7 @@
 
 #include "kernel.h"
 #include "decide.h"
+#include "merge.h"
 
 /* Set at load by trying. A constant for the verifier, so the other way is never looked at. */
 const volatile __u8 typed_pointers = 1;
@@ -117,6 +118,7 @@ static __always_inline struct cgroup *cgroup_parent(struct cgroup *cgrp)
 #define ROLE_LISTED	 (1ULL << 60)
 #define ROLE_QUARANTINED (1ULL << 61)
 #define ROLE_TOO_DEEP	 (1ULL << 62)
+#define ROLE_OUTSIDE	 (1ULL << 63) /* not below cgroup_root */
 
 /*
  * The role at this cgroup id; 0: none. A global function of scalars: the verifier takes it once,
@@ -139,16 +141,6 @@ __noinline __u64 role_at(__u64 id, __u32 uid, __u64 bare_root)
 					  bpf_ktime_get_boot_ns() < role->quarantine_until_ns))
 		found |= ROLE_QUARANTINED;
 	return found;
-}
-
-/*
- * Gives back what it got. The verifier looks at a global function once and forgets at the call
- * which of the many paths led here, so that what follows is verified once and not a hundred times.
- */
-__noinline __u64 merge_paths(__u64 value)
-{
-	asm volatile("" : "+r"(value)); /* or the compiler would see through it */
-	return value;
 }
 
 static __always_inline void unpack_place(__u64 found, struct sf_place *place)

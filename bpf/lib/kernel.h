@@ -103,6 +103,12 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
+	struct kernel_id sk_uid; /* of who made it: the filesystem uid */
+	__u16 sk_type;
+};
+
+struct sk_buff {
+	struct sock *sk;
 };
 
 struct ip_options {
@@ -126,7 +132,9 @@ struct inet_sock {
 	struct ip_options_rcu *inet_opt;
 };
 
-struct tcp_sock;
+struct tcp_sock {
+	__u64 bytes_received;
+};
 
 /* Before 5.15 the pointer shares its word with the net_cls and net_prio numbers. */
 struct sock_cgroup_data___5_14 {

@@ -6,7 +6,7 @@
 #ifndef SF_BPF_REPORT_H
 #define SF_BPF_REPORT_H
 
-#include "count.h"
+#include "event.h"
 #include "identity.h"
 
 /* Names of a path's parts that are taken; the verifier walks them all. */
@@ -14,23 +14,6 @@
 
 /* Can the texts be gathered here? Set at load, off where the verifier refused them. */
 const volatile __u8 capture_texts = 1;
-
-/*
- * A bucket kept as one time: it is full up to `used_ns`. Room for one more at `now_ns`? Two cores
- * may both take the last place: a few events more than stated, never a wrong count.
- */
-static __always_inline bool bucket_take(__u64 *used_ns, __u64 now_ns, __u64 interval_ns,
-					__u32 burst)
-{
-	__u64 used = *used_ns;
-
-	if (used < now_ns)
-		used = now_ns;
-	if (used - now_ns > interval_ns * (burst - 1))
-		return false;
-	*used_ns = used + interval_ns;
-	return true;
-}
 
 /* Append one name; false when the room is used up. */
 static __always_inline bool trail_add(struct sf_trail *trail, const void *name)
@@ -135,74 +118,23 @@ static __always_inline void take_texts(struct sf_event *e, bool kernel_thread)
 	}
 }
 
-/* What the hook knows already, so that nothing is read twice. */
-struct report {
-	struct sf_decision decision;
-	struct sf_addr daddr;
-	__u32 family;
-	__u16 dport;
-	bool kernel_thread;
-	__u32 uid;
-	__u32 gid;
-	__u64 task_cgroup;
-	struct cgroup *socket;
-	__u64 now_ns;
-	__u64 jiffy;
-};
-
+/* A denied connect(): with all that is known of the task that calls. */
 static __always_inline void report_denial(const struct report *r, struct sf_denial *sender)
 {
-	struct sf_event_limit *limit;
-	struct sf_event *e;
 	__u64 flags = BPF_RB_NO_WAKEUP, pid_tgid;
-	__u32 zero = 0;
+	struct sf_event *e = event_begin(r, sender, &flags);
 
-	limit = bpf_map_lookup_elem(&event_limits, &zero);
-	if (!limit)
+	if (!e)
 		return;
-	/* The sender's own limit first, so that one flood does not use up what others need. */
-	if (sender && !bucket_take(&sender->events_ns, r->now_ns, SF_EVENT_SENDER_INTERVAL_NS,
-				   SF_EVENT_SENDER_BURST)) {
-		sender->refused_jiffy = r->jiffy;
-		count_loss(SF_LOSS_EVENTS_LIMITED);
-		return;
-	}
-	if (!bucket_take(&limit->used_ns, r->now_ns, SF_EVENT_CPU_INTERVAL_NS,
-			 SF_EVENT_CPU_BURST)) {
-		count_loss(SF_LOSS_EVENTS_LIMITED);
-		return;
-	}
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e) {
-		count_loss(SF_LOSS_EVENTS_FULL);
-		return;
-	}
 	pid_tgid = bpf_get_current_pid_tgid();
-	e->abi = SF_ABI_VERSION;
-	e->size = sizeof(*e);
-	e->time_ns = r->now_ns;
 	e->task_cgroup = r->task_cgroup;
 	e->socket_cgroup = r->socket ? cgroup_id(r->socket) : 0;
-	e->daddr = r->daddr;
 	e->pid = (__u32)(pid_tgid >> 32);
 	e->tid = (__u32)pid_tgid;
-	e->uid = r->uid;
-	e->gid = r->gid;
-	e->dport = r->dport;
-	e->verdict = r->decision.verdict;
-	e->reason = r->decision.reason;
-	e->family = (__u8)r->family;
-	e->cmdline_used = 0;
-	e->exe.used = 0;
-	e->cwd.used = 0;
-	e->cgroup.used = 0;
+	e->hook = SF_EVENT_CONNECT;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	if (capture_texts)
 		take_texts(e, r->kernel_thread);
-	if (r->now_ns - limit->wake_ns >= SF_EVENT_WAKE_INTERVAL_NS) {
-		limit->wake_ns = r->now_ns;
-		flags = BPF_RB_FORCE_WAKEUP;
-	}
 	bpf_ringbuf_submit(e, flags);
 }
 
