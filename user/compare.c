@@ -27,7 +27,7 @@ static void settle_quarantines(struct sf_table *paths, uint64_t now_ns)
 		struct sf_role *role = sf_table_value(paths, i);
 
 		role->quarantine_until_ns = role->quarantine_until_ns > now_ns;
-		if (role->kind == SF_ROLE_NONE && !role->quarantine_until_ns)
+		if (role->kind == SF_ROLE_NONE && !role->quarantine_until_ns && !role->limited)
 			continue;
 		if (kept != i)
 			memmove(paths->rows + kept * (paths->key_size + paths->value_size),
@@ -77,7 +77,7 @@ void sf_compare_tables(const struct sf_policy *policy, const struct sf_loaded *m
 			 * an entry that is over may still stand. Neither is a fault.
 			 */
 			if (i == SF_IMAGE_SENDERS || i == SF_IMAGE_RELAYS ||
-			    i == SF_IMAGE_QUARANTINE_NETS)
+			    i == SF_IMAGE_QUARANTINE_NETS || i == SF_IMAGE_QUARANTINE_HOSTS)
 				change.changed = change.removed = 0;
 			if (change.added + change.changed + change.removed)
 				sf_status_fault(
@@ -111,12 +111,14 @@ static void check_one(const struct sf_policy *policy, size_t i, const struct sf_
 	case SF_ENTRY_FENCE:
 	case SF_ENTRY_EXEMPT:
 	case SF_ENTRY_QUARANTINE_CGROUP:
+	case SF_ENTRY_LIMIT_CGROUP:
 		memcpy(key.path.path, e->value, strlen(e->value));
 		fd = maps->map[SF_MAP_ROLE_PATHS];
 		break;
 	case SF_ENTRY_ALLOW_USER:
 	case SF_ENTRY_ALLOW_GROUP:
 	case SF_ENTRY_QUARANTINE_USER:
+	case SF_ENTRY_LIMIT_USER:
 		key.sender.kind =
 			e->kind == SF_ENTRY_ALLOW_GROUP ? SF_SENDER_GROUP : SF_SENDER_USER;
 		key.sender.id = e->id;
@@ -126,7 +128,8 @@ static void check_one(const struct sf_policy *policy, size_t i, const struct sf_
 		fd = maps->map[SF_MAP_RELAYS];
 		break;
 	case SF_ENTRY_QUARANTINE_NET:
-		fd = maps->map[SF_MAP_QUARANTINE_NETS];
+		fd = maps->map[e->net.prefixlen == SF_NET_BITS_MAX ? SF_MAP_QUARANTINE_HOSTS
+								   : SF_MAP_QUARANTINE_NETS];
 		break;
 	default:
 		return;

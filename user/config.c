@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "escape.h"
 #include <confuse.h>
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@ struct reading {
 	struct sf_policy *policy;
 	struct sf_error *err;
 	const char *file;
+	const char *text; /* of the file, without comments */
 	int managed;
 	int lenient; /* an unknown user is no mistake: the entry is not in effect */
 	int failed;
@@ -100,19 +102,40 @@ static int take_ports(cfg_t *section, struct sf_entry *entry, struct sf_error *e
 	return 0;
 }
 
+/* Of what is left out there is no limit; but one is meant where there is a section. */
+static int take_limits(cfg_t *section, struct sf_entry *entry, struct sf_error *err)
+{
+	struct sf_pair pair;
+	int ret;
+
+	if (entry->kind < SF_ENTRY_LIMIT_USER)
+		return 0;
+	if (!count_of(section, "warn") && !count_of(section, "act"))
+		return sf_fail_usage(err, "no limit: write warn = 15 act = 100, or what fits");
+	ret = sf_pair_parse(count_of(section, "warn") ? cfg_getstr(section, "warn") : "0",
+			    count_of(section, "act") ? cfg_getstr(section, "act") : "0", &pair,
+			    err);
+	if (ret)
+		return ret;
+	entry->warn = pair.warn;
+	entry->act = pair.act;
+	return 0;
+}
+
 /* The names of the list as one text; they are looked up by sf_entry_resolve. */
 static int take_users(cfg_t *section, struct sf_entry *entry, struct sf_error *err)
 {
+	const char *name = sf_entry_list_name(entry->kind);
 	size_t size = 0;
 	FILE *out;
 
-	if (!count_of(section, "users"))
+	if (!count_of(section, name))
 		return 0;
 	out = open_memstream(&entry->user_names, &size);
 	if (!out)
 		return sf_fail(err, -ENOMEM, "no memory");
-	for (unsigned int i = 0; i < count_of(section, "users"); i++)
-		fprintf(out, "%s%s", i ? "," : "", cfg_getnstr(section, "users", i));
+	for (unsigned int i = 0; i < count_of(section, name); i++)
+		fprintf(out, "%s%s", i ? "," : "", cfg_getnstr(section, name, i));
 	fclose(out);
 	return 0;
 }
@@ -138,7 +161,7 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 		return complain(r, line, message);
 	}
 	memcpy(entry.value, title, strlen(title) + 1);
-	if (take_users(section, &entry, &err))
+	if (take_users(section, &entry, &err) || take_limits(section, &entry, &err))
 		goto fault;
 	ret = sf_entry_resolve(&entry, &err);
 	if (ret && !(ret == -ENOENT && r->lenient))
@@ -171,6 +194,26 @@ fault:
 	return complain(r, line, message);
 }
 
+/* libconfuse does not say where an empty list stands: where the key was written last. */
+static int line_of_empty(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+	int line = 1, found = 0;
+
+	for (const char *p = text; *p; p++) {
+		const char *after = p + length;
+
+		line += *p == '\n';
+		if (strncmp(p, name, length) ||
+		    (p > text && (isalnum((unsigned char)p[-1]) || p[-1] == '_')))
+			continue;
+		after += strspn(after, " \t\r\n");
+		if (*after == '=')
+			found = line;
+	}
+	return found;
+}
+
 /* Take over what this file sets; what it leaves out keeps its value. */
 static int take_keys(struct reading *r, cfg_t *cfg)
 {
@@ -182,6 +225,8 @@ static int take_keys(struct reading *r, cfg_t *cfg)
 
 		if (!r->key_line[k] && !(opt->flags & CFGF_MODIFIED))
 			continue;
+		if (!r->key_line[k])
+			r->key_line[k] = line_of_empty(r->text, key->name);
 		if (r->managed && key->fixed)
 			return complain(r, r->key_line[k],
 					"a location stands in the administrator's file only");
@@ -234,11 +279,18 @@ static int parse(struct reading *r)
 	cfg_opt_t with_users[] = {CFG_STR_LIST("users", NULL, CFGF_NODEFAULT),
 				  CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
 	cfg_opt_t plain[] = {CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
+	cfg_opt_t customer[] = {CFG_STR_LIST("networks", NULL, CFGF_NODEFAULT),
+				CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
+	cfg_opt_t source[] = {CFG_STR_LIST("on", NULL, CFGF_NODEFAULT),
+			      CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
 	cfg_opt_t grant[] = {CFG_STR_LIST("ports", NULL, CFGF_NODEFAULT),
 			     CFG_STR("expires", NULL, CFGF_NODEFAULT),
 			     CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
 	cfg_opt_t quarantine[] = {CFG_STR("expires", NULL, CFGF_NODEFAULT),
 				  CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
+	cfg_opt_t limit[] = {CFG_STR("warn", NULL, CFGF_NODEFAULT),
+			     CFG_STR("act", NULL, CFGF_NODEFAULT),
+			     CFG_STR("comment", NULL, CFGF_NODEFAULT), CFG_END()};
 	_cleanup_free_ cfg_opt_t *opts = calloc(sf_key_count + SF_ENTRY_KINDS + 1, sizeof(*opts));
 	size_t n = 0;
 	_cleanup_free_ char *text = NULL;
@@ -249,6 +301,7 @@ static int parse(struct reading *r)
 	stream = open_without_comments(r, &text);
 	if (!stream)
 		return -EINVAL;
+	r->text = text;
 	if (!opts)
 		return complain(r, 0, "no memory");
 	for (size_t k = 0; k < sf_key_count; k++) {
@@ -260,6 +313,9 @@ static int parse(struct reading *r)
 	for (int k = 0; k < SF_ENTRY_KINDS; k++) {
 		cfg_opt_t *sub = k == SF_ENTRY_MAIL			       ? with_users
 				 : k == SF_ENTRY_FENCE || k == SF_ENTRY_EXEMPT ? plain
+				 : k == SF_ENTRY_CUSTOMER		       ? customer
+				 : k == SF_ENTRY_ALLOW_SOURCE		       ? source
+				 : k >= SF_ENTRY_LIMIT_USER		       ? limit
 				 : k >= SF_ENTRY_QUARANTINE_USER	       ? quarantine
 									       : grant;
 		cfg_opt_t section = CFG_SEC(sf_entry_sections[k], sub, CFGF_MULTI | CFGF_TITLE);
@@ -309,6 +365,16 @@ static int check_whole(const struct sf_policy *policy, struct sf_error *err)
 					"%s: port %u stands in ports and in watch_ports: "
 					"take it out of one",
 					policy->config_file, policy->ports.port[j]);
+	if (policy->guard_hosts.count && !policy->uplinks.count)
+		return sf_fail_usage(err,
+				     "%s: guard_hosts are guarded on the uplinks, and uplinks is "
+				     "empty: name them, or take guard_hosts out",
+				     policy->config_file);
+	if (policy->action_hook != SF_ACTION_OFF && !policy->hook[0])
+		return sf_fail_usage(err,
+				     "%s: action_hook is %s, but hook names no program: set hook, "
+				     "or action_hook to off",
+				     policy->config_file, sf_severity_name(policy->action_hook));
 	return 0;
 }
 

@@ -19,9 +19,10 @@
 /* Below one mail role; more than this in one service is told, not searched. */
 #define GROUPS_MAX 4096
 
-static void __attribute__((format(printf, 4, 5)))
-say(struct sf_doctor_report *report, const char *subject, enum sf_doctor_state state,
-    const char *format, ...)
+#define say sf_doctor_say
+
+void sf_doctor_say(struct sf_doctor_report *report, const char *subject, enum sf_doctor_state state,
+		   const char *format, ...)
 {
 	struct sf_doctor_check *check;
 	va_list args;
@@ -347,7 +348,7 @@ static void check_containers(const struct sf_doctor_input *in, struct sf_doctor_
 		say(report, "containers", SF_DOCTOR_OK,
 		    "%s: containers are fenced like everybody on this kernel; a mail server in one "
 		    "needs its cgroup named (smtpfence mail cgroup PATH); virtual machines have a "
-		    "kernel of their own, what they send is forwarded and not seen by this fence",
+		    "kernel of their own, they are fenced as customers (smtpfence gateway add)",
 		    names);
 }
 
@@ -381,6 +382,8 @@ int sf_doctor_run(const struct sf_doctor_input *in, struct sf_doctor_report *rep
 	for (size_t i = 0; in->mount && i < in->mail_path_count; i++)
 		check_entrance(in->mount, in->mail_paths[i], report);
 	check_containers(in, report);
+	if (in->policy)
+		sf_doctor_check_wires(in->policy, report);
 	check_conflicts(in, report);
 	return 0;
 }

@@ -178,6 +178,7 @@ int sf_explain(const void *record, size_t size, const char *mount, struct sf_exp
 	out->verdict = e->verdict < SF_VERDICT_COUNT ? e->verdict : SF_VERDICT_DENIED;
 	out->reason = e->reason < SF_REASON_COUNT ? e->reason : SF_REASON_NO_ROLE;
 	out->cgroup_id = e->task_cgroup;
+	out->is_packet = e->hook == SF_EVENT_PACKET;
 	if (e->family == SF_FAMILY_V4)
 		inet_ntop(AF_INET, &e->daddr.b[12], out->daddr, sizeof(out->daddr));
 	else
@@ -185,7 +186,7 @@ int sf_explain(const void *record, size_t size, const char *mount, struct sf_exp
 	sf_escape(e->comm, strnlen(e->comm, SF_COMM_LEN), out->comm, sizeof(out->comm));
 	sf_explain_user(e->uid, out->user, sizeof(out->user));
 	explain_cgroup_path(e, mount, out);
-	if (e->uid == SF_UID_KERNEL)
+	if (e->uid == SF_UID_KERNEL || out->is_packet)
 		return 0;
 	n = sf_trail_path(&e->exe, path, sizeof(path));
 	sf_escape(path, n, out->exe, sizeof(out->exe));

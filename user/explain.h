@@ -19,6 +19,8 @@ struct sf_explained {
 	uint32_t pid, uid, gid;
 	uint16_t dport;
 	uint8_t verdict, reason;
+	uint8_t is_packet; /* a packet without a connect(): only the socket's cgroup and user are
+			      known */
 	uint64_t cgroup_id;
 	char user[128]; /* "#1001" where the host knows no name; "kernel" for its threads */
 	char comm[SF_COMM_LEN * 4 + 1];

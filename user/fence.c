@@ -3,6 +3,8 @@
 #include "attach.h"
 #include "cgroup.h"
 #include "cleanup.h"
+#include "egress.h"
+#include "gateway.h"
 #include "probe.h"
 #include "roles.h"
 #include <bpf/bpf.h>
@@ -269,6 +271,7 @@ static int carry_out(struct work *w, struct sf_fence_result *result, struct sf_e
 	if (!sf_table_find(&w->want.table[SF_IMAGE_ROLE_PATHS], &root))
 		sf_cgroup_id(w->mount, "/", &root_id);
 	settings.bare_root = root_id;
+	settings.fence_root = strcmp(w->policy->cgroup_root, "/") ? w->cgroup_id : 0;
 	settings.mode_since = w->old_settings.mode == settings.mode ? w->old_settings.mode_since
 								    : (__u64)time(NULL);
 	/* A root that gets a role must be looked up before the role is there. */
@@ -321,6 +324,8 @@ static void undo(struct work *w, struct sf_error *err)
 	if (!w->attached) {
 		for (int h = 0; h < SF_HOOK_COUNT; h++)
 			sf_detach(w->policy->pin_dir, (enum sf_hook)h);
+		sf_gateway_remove(w->policy->pin_dir);
+		sf_egress_remove(w->policy->pin_dir);
 		sf_pins_remove_all(w->policy->pin_dir, NULL);
 		return;
 	}
@@ -403,6 +408,28 @@ static int open_place(struct work *w, struct sf_error *err)
 	return ret ? sf_fail(err, ret, "cgroup_root: %s", strerror(-ret)) : 0;
 }
 
+/* The fence stands whatever comes of this: what can't be counted is told. */
+static void count_on_uplinks(struct work *w, const struct sf_fence_options *options,
+			     struct sf_fence_result *result)
+{
+	struct sf_error err = {.code = 0};
+
+	if (sf_egress_apply(w->policy, &w->loaded, &w->want.census, options->replace_programs,
+			    &err))
+		snprintf(result->no_census, sizeof(result->no_census), "%s", err.text);
+}
+
+/* As above: what of the customers' interfaces is not fenced is told, and by `status` too. */
+static void fence_customers(struct work *w, const struct sf_fence_options *options,
+			    struct sf_fence_result *result)
+{
+	struct sf_error err = {.code = 0};
+
+	if (sf_gateway_apply(w->policy, &w->loaded, &w->want.census, options->replace_programs,
+			     &err))
+		snprintf(result->no_gateway, sizeof(result->no_gateway), "%s", err.text);
+}
+
 int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options *options,
 		   struct sf_fence_result *result, struct sf_error *err)
 {
@@ -479,8 +506,12 @@ int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options
 		goto out;
 	}
 	ret = carry_out(&w, result, err);
-	if (ret)
+	if (ret) {
 		undo(&w, err);
+	} else {
+		count_on_uplinks(&w, options, result);
+		fence_customers(&w, options, result);
+	}
 out:
 	if (w.cgroup_fd >= 0)
 		close(w.cgroup_fd);
@@ -504,20 +535,51 @@ int sf_fence_remove(const struct sf_policy *policy, struct sf_fence_result *resu
 	/* The fence goes first, those who follow cgroups after it. */
 	for (int h = SF_HOOK_COUNT - 1; h >= 0; h--)
 		sf_detach(policy->pin_dir, (enum sf_hook)h);
+	sf_gateway_remove(policy->pin_dir);
+	sf_egress_remove(policy->pin_dir);
 	return sf_pins_remove_all(policy->pin_dir, err);
 }
 
-int sf_fence_refresh_local_addrs(const char *pin_dir)
+int sf_fence_refresh_uplinks(const struct sf_policy *policy, struct sf_error *err)
 {
-	static const enum sf_image_table tables[] = {SF_IMAGE_LOCAL_FILTER, SF_IMAGE_LOCAL_ADDRS};
+	struct sf_loaded fence;
+	struct sf_image image;
+	int ret;
+
+	sf_loaded_init(&fence);
+	ret = sf_loader_open_maps(policy->pin_dir, &fence, err);
+	if (!ret) {
+		ret = sf_fence_image(policy, &image, err);
+		if (!ret) {
+			ret = sf_egress_apply(policy, &fence, &image.census, 0, err);
+			sf_image_free(&image);
+		}
+	}
+	sf_loaded_close(&fence);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+int sf_fence_refresh_local_addrs(const struct sf_policy *policy)
+{
+	static const enum sf_image_table tables[] = {SF_IMAGE_LOCAL_FILTER, SF_IMAGE_LOCAL_ADDRS,
+						     SF_IMAGE_SOURCE_LIMITS};
+	struct sf_hosts hosts = {.count = 0};
+	struct sf_clock clock;
 	struct sf_table_change change = {0, 0, 0};
 	struct sf_image image;
 	int ret;
 
 	sf_image_init(&image);
 	ret = sf_image_local_addrs(&image);
-	for (size_t i = 0; i < 2 && !ret; i++) {
-		_cleanup_close_ int fd = sf_pin_open(pin_dir, "maps", sf_image_names[tables[i]]);
+	if (!ret)
+		ret = sf_hosts_load(policy->state_dir, &hosts);
+	sf_clock_now(&clock);
+	if (!ret)
+		ret = sf_image_source_limits(policy, &hosts, &clock, &image);
+	sf_hosts_free(&hosts);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && !ret; i++) {
+		_cleanup_close_ int fd =
+			sf_pin_open(policy->pin_dir, "maps", sf_image_names[tables[i]]);
 		const struct sf_table *want = &image.table[tables[i]];
 		struct sf_table have;
 
@@ -530,5 +592,7 @@ int sf_fence_refresh_local_addrs(const char *pin_dir)
 		sf_table_free(&have);
 	}
 	sf_image_free(&image);
+	if (!ret)
+		sf_egress_limits_changed(policy->pin_dir);
 	return ret;
 }

@@ -27,10 +27,12 @@ struct sf_fence_result {
 	int settings_changed; /* errno, allow_local */
 	int mode_before;      /* enum sf_mode; SF_MODE_OFF where nothing was attached */
 	int mode_after;
-	int loaded;	      /* programs were loaded and exchanged or attached */
-	int can_set_errno;    /* known only if `loaded` */
-	char unresolved[512]; /* names that were left out, divided by spaces */
-	char stale[512];      /* names that do not resolve now and keep the addresses they had */
+	int loaded;		       /* programs were loaded and exchanged or attached */
+	int can_set_errno;	       /* known only if `loaded` */
+	char no_census[SF_ERROR_LEN];  /* why connections are not counted on the uplinks, or "" */
+	char no_gateway[SF_ERROR_LEN]; /* which customers are not fenced, and why, or "" */
+	char unresolved[512];	       /* names that were left out, divided by spaces */
+	char stale[512]; /* names that do not resolve now and keep the addresses they had */
 };
 
 /* Apply. On an error the kernel is as it was, and the text says what was wrong. */
@@ -41,8 +43,11 @@ int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options
 int sf_fence_remove(const struct sf_policy *policy, struct sf_fence_result *result,
 		    struct sf_error *err);
 
-/* Only the addresses of the host, and the ids of roles: what the daemon follows. */
-int sf_fence_refresh_local_addrs(const char *pin_dir);
+/* Only the addresses of the host, and limits that depend on them: what the daemon follows. */
+int sf_fence_refresh_local_addrs(const struct sf_policy *policy);
+
+/* Only the uplinks: interfaces that came or went. Nothing happens where the fence is off. */
+int sf_fence_refresh_uplinks(const struct sf_policy *policy, struct sf_error *err);
 
 /* What the policy's tables would be now, with the host names that are known. */
 int sf_fence_image(const struct sf_policy *policy, struct sf_image *image, struct sf_error *err);

@@ -111,6 +111,12 @@ static int add_sender(struct sf_image *image, const struct sf_entry *entry,
 	struct sf_sender_key key = sender_key(entry);
 	struct sf_sender *row = sf_table_find(&image->table[SF_IMAGE_SENDERS], &key);
 
+	if (entry->kind == SF_ENTRY_LIMIT_USER) {
+		row->limited = 1;
+		row->warn = entry->warn;
+		row->act = entry->act;
+		return 0;
+	}
 	if (entry->kind == SF_ENTRY_QUARANTINE_USER) {
 		/* One user, named by name and by number: the later end holds. */
 		if (until(entry, clock) > row->quarantine_until_ns)
@@ -120,80 +126,94 @@ static int add_sender(struct sf_image *image, const struct sf_entry *entry,
 	return add_grants(&row->allowed, entry, until(entry, clock));
 }
 
-static int add_role(struct sf_table *table, const struct sf_entry *entry,
-		    const struct sf_clock *clock)
+static void path_of(const struct sf_entry *entry, struct sf_role_path *path)
+{
+	memset(path, 0, sizeof(*path));
+	memcpy(path->path, entry->value, strlen(entry->value));
+}
+
+static int add_role(struct sf_table *table, const struct sf_entry *entry)
 {
 	static const uint32_t kinds[] = {[SF_ENTRY_MAIL] = SF_ROLE_MAIL,
 					 [SF_ENTRY_FENCE] = SF_ROLE_FENCE,
 					 [SF_ENTRY_EXEMPT] = SF_ROLE_EXEMPT};
-	struct sf_role_path path = {.path = ""};
-	struct sf_role role = {.kind = SF_ROLE_NONE};
+	struct sf_role role = {.kind = kinds[entry->kind], .user_count = entry->user_count};
+	struct sf_role_path path;
 
-	memcpy(path.path, entry->value, strlen(entry->value));
-	if (entry->kind == SF_ENTRY_QUARANTINE_CGROUP) {
-		role.quarantine_until_ns = until(entry, clock);
-	} else {
-		role.kind = kinds[entry->kind];
-		role.user_count = entry->user_count;
-		memcpy(role.users, entry->users, sizeof(role.users));
-	}
+	path_of(entry, &path);
+	memcpy(role.users, entry->users, sizeof(role.users));
 	return sf_table_add(table, &path, &role);
+}
+
+static int joins_a_role(const struct sf_entry *entry, const struct sf_clock *clock)
+{
+	return (entry->kind == SF_ENTRY_QUARANTINE_CGROUP ||
+		entry->kind == SF_ENTRY_LIMIT_CGROUP) &&
+	       !is_over(entry, clock);
+}
+
+/* Quarantines and limits of paths, each joined with the role that is there, if one is. */
+static int join_roles(struct sf_table *table, const struct sf_policy *policy,
+		      const struct sf_clock *clock)
+{
+	static const struct sf_role none = {.kind = SF_ROLE_NONE};
+	struct sf_role_path path;
+	struct sf_table joined;
+	int ret = 0;
+
+	sf_table_init(&joined, table->key_size, table->value_size);
+	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
+		const struct sf_role *role;
+
+		if (!joins_a_role(&policy->entries[i], clock))
+			continue;
+		path_of(&policy->entries[i], &path);
+		role = sf_table_find(table, &path);
+		ret = sf_table_add(&joined, &path, role ? role : &none);
+	}
+	if (!ret)
+		ret = sf_table_sort(&joined);
+	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
+		const struct sf_entry *entry = &policy->entries[i];
+		struct sf_role *role;
+
+		if (!joins_a_role(entry, clock))
+			continue;
+		path_of(entry, &path);
+		role = sf_table_find(&joined, &path);
+		if (entry->kind == SF_ENTRY_QUARANTINE_CGROUP) {
+			role->quarantine_until_ns = until(entry, clock);
+			continue;
+		}
+		role->limited = 1;
+		role->warn = entry->warn;
+		role->act = entry->act;
+	}
+	/* Added last, so they take the place of the roles they were joined with. */
+	for (size_t i = 0; i < joined.count && !ret; i++)
+		ret = sf_table_add(table, sf_table_key(&joined, i), sf_table_value(&joined, i));
+	sf_table_free(&joined);
+	return ret ? ret : sf_table_sort(table);
 }
 
 /*
  * All role entries, each path once. One path may be said to be mail and fence at a time (in two
- * files): the stricter stays, fence before exempt before mail. Quarantines join what is there.
+ * files): the stricter stays, fence before exempt before mail.
  */
 static int add_roles(struct sf_image *image, const struct sf_policy *policy,
 		     const struct sf_clock *clock)
 {
 	static const enum sf_entry_kind order[] = {SF_ENTRY_MAIL, SF_ENTRY_EXEMPT, SF_ENTRY_FENCE};
 	struct sf_table *table = &image->table[SF_IMAGE_ROLE_PATHS];
-	struct sf_table quarantined;
 	int ret = 0;
 
 	for (size_t k = 0; k < 3 && !ret; k++)
 		for (size_t i = 0; i < policy->entry_count && !ret; i++)
 			if (policy->entries[i].kind == order[k])
-				ret = add_role(table, &policy->entries[i], clock);
+				ret = add_role(table, &policy->entries[i]);
 	if (!ret)
 		ret = sf_table_sort(table);
-	sf_table_init(&quarantined, table->key_size, table->value_size);
-	for (size_t i = 0; i < policy->entry_count && !ret; i++)
-		if (policy->entries[i].kind == SF_ENTRY_QUARANTINE_CGROUP &&
-		    !is_over(&policy->entries[i], clock))
-			ret = add_role(&quarantined, &policy->entries[i], clock);
-	for (size_t i = 0; i < quarantined.count; i++) {
-		struct sf_role *q = sf_table_value(&quarantined, i);
-		const struct sf_role *role = sf_table_find(table, sf_table_key(&quarantined, i));
-		__u64 until_ns = q->quarantine_until_ns;
-
-		if (role)
-			*q = *role;
-		q->quarantine_until_ns = until_ns;
-	}
-	/* Added last, so they take the place of the roles they were joined with. */
-	for (size_t i = 0; i < quarantined.count && !ret; i++)
-		ret = sf_table_add(table, sf_table_key(&quarantined, i),
-				   sf_table_value(&quarantined, i));
-	if (!ret)
-		ret = sf_table_sort(table);
-	sf_table_free(&quarantined);
-	return ret;
-}
-
-/* The network of this length around an address. */
-static struct sf_net_key wider(const struct sf_net_key *net, uint32_t prefixlen)
-{
-	struct sf_net_key key = *net;
-	uint32_t bits = prefixlen - SF_NET_FAMILY_BITS;
-
-	key.prefixlen = prefixlen;
-	for (uint32_t i = (bits + 7) / 8; i < sizeof(key.addr.b); i++)
-		key.addr.b[i] = 0;
-	if (bits % 8)
-		key.addr.b[bits / 8] &= (__u8)(0xff00 >> (bits % 8));
-	return key;
+	return ret ? ret : join_roles(table, policy, clock);
 }
 
 /*
@@ -217,7 +237,7 @@ static int spread(struct sf_table *table, int (*join)(void *into, const void *fr
 
 			if (!occurs[length])
 				continue;
-			key = wider(net, length);
+			key = sf_net_wider(net, length);
 			from = sf_table_find(table, &key);
 			if (from)
 				ret = join(sf_table_value(table, i), from);
@@ -246,6 +266,26 @@ static int join_quarantines(void *into, const void *from)
 	if (wide->until_ns > to->until_ns)
 		to->until_ns = wide->until_ns;
 	return 0;
+}
+
+/* Whole addresses have a table of their own; each holds what the networks around it say. */
+static int part_hosts(struct sf_image *image)
+{
+	struct sf_table *nets = &image->table[SF_IMAGE_QUARANTINE_NETS], wide;
+	int ret = 0;
+
+	sf_table_init(&wide, nets->key_size, nets->value_size);
+	for (size_t i = 0; i < nets->count && !ret; i++) {
+		const struct sf_net_key *net = sf_table_key(nets, i);
+
+		ret = sf_table_add(net->prefixlen == SF_NET_BITS_MAX
+					   ? &image->table[SF_IMAGE_QUARANTINE_HOSTS]
+					   : &wide,
+				   net, sf_table_value(nets, i));
+	}
+	sf_table_free(nets);
+	*nets = wide;
+	return ret;
 }
 
 static int add_host(struct sf_image *image, const struct sf_entry *entry,
@@ -317,21 +357,52 @@ int sf_image_local_addrs(struct sf_image *image)
 	return ret ? ret : sf_table_sort(table);
 }
 
+/* Does this row say anything that connect() has to know? The census finds limits by itself. */
+static int decides(const struct sf_sender *row)
+{
+	return row->quarantine_until_ns || row->allowed.count;
+}
+
 static void set_flags(struct sf_image *image)
 {
 	struct sf_settings *settings = &image->settings;
+	const struct sf_table *senders = &image->table[SF_IMAGE_SENDERS];
 
 	if (image->table[SF_IMAGE_RELAYS].count)
 		settings->flags |= SF_SETTING_RELAYS;
-	if (image->table[SF_IMAGE_SENDERS].count)
-		settings->flags |= SF_SETTING_SENDERS;
+	for (size_t i = 0; i < senders->count && !(settings->flags & SF_SETTING_SENDERS); i++)
+		if (decides(sf_table_value(senders, i)))
+			settings->flags |= SF_SETTING_SENDERS;
 	if (image->table[SF_IMAGE_QUARANTINE_NETS].count)
 		settings->flags |= SF_SETTING_QUARANTINE_NETS;
+	if (image->table[SF_IMAGE_QUARANTINE_HOSTS].count)
+		settings->flags |= SF_SETTING_QUARANTINE_HOSTS;
 }
 
 static int counts(const struct sf_entry *entry, const struct sf_clock *clock)
 {
 	return !is_over(entry, clock) && (!entry->unresolved || entry->kind == SF_ENTRY_MAIL);
+}
+
+static struct sf_limit limit_of(const struct sf_pair *pair, enum sf_class class)
+{
+	return (struct sf_limit){.warn = pair->warn, .act = pair->act, .class = class};
+}
+
+static void set_census(struct sf_census_settings *census, const struct sf_policy *policy)
+{
+	const struct sf_net_key ones = {.family = SF_FAMILY_V6,
+					.prefixlen = SF_NET_BITS_MAX,
+					.addr = {.b = {255, 255, 255, 255, 255, 255, 255, 255, 255,
+						       255, 255, 255, 255, 255, 255, 255}}};
+	struct sf_net_key mask =
+		sf_net_wider(&ones, SF_NET_FAMILY_BITS + (uint32_t)policy->ipv6_prefix);
+
+	census->abi = SF_ABI_VERSION;
+	memcpy(census->v6_mask, &mask.addr, sizeof(census->v6_mask));
+	census->unknown = limit_of(&policy->limit_source, SF_CLASS_UNKNOWN);
+	census->user = limit_of(&policy->limit_sender, SF_CLASS_USER);
+	census->mail = limit_of(&policy->limit_mail, SF_CLASS_MAIL);
 }
 
 /* Empty rows, sorted, for what several entries fill together: each is then quickly found. */
@@ -350,7 +421,7 @@ static int make_rows(struct sf_image *image, const struct sf_policy *policy,
 		if (!counts(entry, clock))
 			continue;
 		if (entry->kind == SF_ENTRY_ALLOW_USER || entry->kind == SF_ENTRY_ALLOW_GROUP ||
-		    entry->kind == SF_ENTRY_QUARANTINE_USER)
+		    entry->kind == SF_ENTRY_QUARANTINE_USER || entry->kind == SF_ENTRY_LIMIT_USER)
 			ret = sf_table_add(&image->table[SF_IMAGE_SENDERS], &key, &no_sender);
 		else if (entry->kind == SF_ENTRY_ALLOW_NET)
 			ret = sf_table_add(relays, &entry->net, &no_grants);
@@ -373,7 +444,10 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 	image->settings.abi = SF_ABI_VERSION;
 	image->settings.mode = (__u32)policy->mode;
 	image->settings.flags = policy->allow_local ? SF_SETTING_ALLOW_LOCAL : 0;
+	if (policy->gateway_others)
+		image->settings.flags |= SF_SETTING_FENCE_FORWARDED;
 	image->settings.deny_errno = (__u32)policy->deny_errno;
+	set_census(&image->census, policy);
 
 	ret = add_roles(image, policy, clock);
 	if (!ret)
@@ -389,6 +463,7 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 		case SF_ENTRY_ALLOW_USER:
 		case SF_ENTRY_ALLOW_GROUP:
 		case SF_ENTRY_QUARANTINE_USER:
+		case SF_ENTRY_LIMIT_USER:
 			ret = add_sender(image, entry, clock);
 			break;
 		case SF_ENTRY_ALLOW_NET:
@@ -427,9 +502,13 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 	if (!ret)
 		ret = spread(&image->table[SF_IMAGE_QUARANTINE_NETS], join_quarantines);
 	if (!ret)
+		ret = part_hosts(image);
+	if (!ret)
 		ret = add_ports(image, policy);
 	if (!ret)
 		ret = sf_image_local_addrs(image);
+	if (!ret)
+		ret = sf_image_source_limits(policy, hosts, clock, image);
 	for (int i = 0; i < SF_IMAGE_COUNT && !ret; i++)
 		ret = sf_table_sort(&image->table[i]);
 	if (!ret)

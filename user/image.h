@@ -9,6 +9,8 @@
 #include "hosts.h"
 #include "policy.h"
 #include "table.h"
+#include "../maps/census.h"
+#include "../maps/limits.h"
 #include "../maps/nets.h"
 #include "../maps/senders.h"
 
@@ -18,9 +20,11 @@
 	X(SENDERS, senders, struct sf_sender_key, struct sf_sender)                                \
 	X(RELAYS, relays, struct sf_net_key, struct sf_grants)                                     \
 	X(QUARANTINE_NETS, quarantine_nets, struct sf_net_key, struct sf_net_quarantine)           \
+	X(QUARANTINE_HOSTS, quarantine_hosts, struct sf_net_key, struct sf_net_quarantine)         \
 	X(LOCAL_FILTER, local_filter, uint32_t, struct sf_local_filter)                            \
 	X(LOCAL_ADDRS, local_addrs, struct sf_addr, uint8_t)                                       \
-	X(PORTS, ports, uint32_t, struct sf_port_word)
+	X(PORTS, ports, uint32_t, struct sf_port_word)                                             \
+	X(SOURCE_LIMITS, source_limits, struct sf_net_key, struct sf_limit)
 
 enum sf_image_table {
 #define X(NAME, name, key, value) SF_IMAGE_##NAME,
@@ -39,6 +43,8 @@ struct sf_clock {
 
 struct sf_image {
 	struct sf_settings settings; /* but probe_cgroup and mode_since */
+	/* But what the census itself keeps: seed, generation of limits, offsets of clocks. */
+	struct sf_census_settings census;
 	struct sf_table table[SF_IMAGE_COUNT];
 };
 
@@ -59,6 +65,13 @@ void sf_image_init(struct sf_image *image);
 /* The addresses of this network namespace's interfaces and their filter, into the image's tables.
  */
 int sf_image_local_addrs(struct sf_image *image);
+
+/*
+ * The limits of sources by their networks, sorted, into the image's empty table; the addresses of
+ * this host are taken from its local_addrs. For the whole image, and for when addresses changed.
+ */
+int sf_image_source_limits(const struct sf_policy *policy, const struct sf_hosts *hosts,
+			   const struct sf_clock *clock, struct sf_image *image);
 
 /* Is this table one of an array map, whose rows are all there and are never deleted? */
 int sf_image_is_array(enum sf_image_table table);

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The keys of the configuration: one table from which reading, checking, `set`, `get` and the
- * documentation's test come.
+ * documentation's test come. What their values mean is in key_values.c.
  */
 #include "policy.h"
-#include "cgroup.h"
-#include "cleanup.h"
-#include "escape.h"
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -32,10 +28,76 @@ const struct sf_key sf_keys[] = {
 	{"alert_window", SF_KEY_INT, FIELD(alert_window), 1, 3600, "60", "seconds", 0},
 	{"alert_cooldown", SF_KEY_INT, FIELD(alert_cooldown), 0, 604800, "3600",
 	 "seconds in which the same alert is not raised again", 0},
+	{"alert_hour", SF_KEY_PAIR, FIELD(alert_hour), 0, 0, "100,200",
+	 "connections of one sender to fenced ports in an hour: warn, act", 0},
+	{"alert_distinct", SF_KEY_INT, FIELD(alert_distinct), 0, 1000000, "500",
+	 "destinations of one sender in an hour; 0: no limit", 0},
+	{"limit_source", SF_KEY_PAIR, FIELD(limit_source), 0, 0, "15,100",
+	 "connections in 600 s of a source that is in no list: warn, act", 0},
+	{"limit_own", SF_KEY_PAIR, FIELD(limit_own), 0, 0, "15,100",
+	 "the same for a source in own_networks", 0},
+	{"limit_local", SF_KEY_PAIR, FIELD(limit_local), 0, 0, "300,1000",
+	 "the same for an address of this host", 0},
+	{"limit_relay", SF_KEY_PAIR, FIELD(limit_relay), 0, 0, "300,1000",
+	 "the same for an allowed relay as source", 0},
+	{"limit_loopback", SF_KEY_PAIR, FIELD(limit_loopback), 0, 0, "1000,3000",
+	 "the same for 127.0.0.0/8 and ::1", 0},
+	{"limit_sender", SF_KEY_PAIR, FIELD(limit_sender), 0, 0, "15,100",
+	 "the same for a local sender (user and cgroup)", 0},
+	{"limit_mail", SF_KEY_PAIR, FIELD(limit_mail), 0, 0, "0,0",
+	 "the same for a local sender in a mail server's cgroup", 0},
+	{"own_networks", SF_KEY_NETS, FIELD(own_networks), 0, 0, "",
+	 "networks of our own customers, as sources", 0},
+	{"history_days", SF_KEY_INT, FIELD(history_days), 1, 3650, "400",
+	 "days that the history of senders goes back", 0},
+	{"history_max_mb", SF_KEY_INT, FIELD(history_max_mb), 1, 100000, "256",
+	 "megabytes that it may take; the oldest goes", 0},
+	{"action_syslog", SF_KEY_SEVERITY, FIELD(action_syslog), 0, 0, "notice",
+	 "alarms of this severity and above are written to syslog", 0},
+	{"action_journald", SF_KEY_SEVERITY, FIELD(action_journald), 0, 0, "off",
+	 "... to the journal, with fields", 0},
+	{"action_hook", SF_KEY_SEVERITY, FIELD(action_hook), 0, 0, "off", "... start the hook", 0},
+	{"action_quarantine", SF_KEY_SEVERITY, FIELD(action_quarantine), 0, 0, "off",
+	 "... put the sender in quarantine", 0},
+	{"action_dry_run", SF_KEY_BOOL, FIELD(action_dry_run), 0, 0, "no",
+	 "hook and quarantine: only say what would be done", 0},
+	{"hook", SF_KEY_PROGRAM, FIELD(hook), 0, 0, "", "a program that is told of alarms", 0},
+	{"hook_user", SF_KEY_USER, FIELD(hook_user), 0, 0, "nobody", "whom it runs as", 0},
+	{"hook_timeout", SF_KEY_INT, FIELD(hook_timeout), 1, 600, "10",
+	 "seconds until it is killed", 0},
+	{"quarantine_time", SF_KEY_INT, FIELD(quarantine_time), 60, 31536000, "86400",
+	 "seconds of a first quarantine; doubled with each further one", 0},
+	{"quarantine_permanent", SF_KEY_INT, FIELD(quarantine_permanent), 0, 1000, "4",
+	 "so many within a day: the last has no end; 0: never", 0},
 	{"max_roles", SF_KEY_INT, FIELD(max_roles), 64, 1048576, "16384",
 	 "room for cgroup paths with a role", 0},
+	{"max_sources", SF_KEY_INT, FIELD(max_sources), 64, 4194304, "65536",
+	 "room for sources that are counted", 0},
+	{"max_senders", SF_KEY_INT, FIELD(max_senders), 64, 1048576, "16384",
+	 "room for local senders that are counted", 0},
+	{"ipv6_prefix", SF_KEY_INT, FIELD(ipv6_prefix), 16, 128, "64",
+	 "IPv6 sources are counted by networks of this length", 0},
 	{"uplinks", SF_KEY_NAMES, FIELD(uplinks), 0, 0, "auto", "interfaces to the world", 0},
-	{"customers", SF_KEY_NAMES, FIELD(customers), 0, 0, "", "interfaces to customers", 0},
+	{"customers", SF_KEY_NAMES, FIELD(customers), 0, 0, "",
+	 "interfaces behind which customers are; with those of `gateway add`", 0},
+	{"mail_hosts", SF_KEY_NETS, FIELD(mail_hosts), 0, 0, "",
+	 "addresses and networks behind them that may send mail", 0},
+	{"gateway_hook", SF_KEY_HOOK, FIELD(gateway_hook), 0, 0, "auto",
+	 "where the gateway fence stands: by the kind of interface, or always there", 0},
+	{"gateway_answer", SF_KEY_ANSWER, FIELD(gateway_answer), 0, 0, "drop",
+	 "what a customer's denied SYN gets: nothing, or a TCP reset", 0},
+	{"gateway_limit", SF_KEY_ON_LIMIT, FIELD(gateway_limit), 0, 0, "alert",
+	 "what follows where a customer crosses its second limit", 0},
+	{"gateway_others", SF_KEY_OTHERS, FIELD(gateway_others), 0, 0, "pass",
+	 "what is forwarded to fenced ports from an interface without a gateway fence", 0},
+	{"guard_hosts", SF_KEY_NETS, FIELD(guard_hosts), 0, 0, "",
+	 "destinations that only guard_filters may reach from outside, on guard_ports", 0},
+	{"guard_filters", SF_KEY_NETS, FIELD(guard_filters), 0, 0, "",
+	 "sources that may reach guard_hosts", 0},
+	{"guard_ports", SF_KEY_PORTS, FIELD(guard_ports), 0, 0, "25", "TCP ports of guard_hosts",
+	 0},
+	{"guard_limit", SF_KEY_INT, FIELD(guard_limit), 0, 1000000, "0",
+	 "connections of one filter to guard_hosts in a minute; 0: no limit", 0},
 	{"cgroup_root", SF_KEY_CGROUP, FIELD(cgroup_root), 0, 0, "/",
 	 "the cgroup that the fence is attached to, from the v2 root", 1},
 	{"pin_dir", SF_KEY_PATH, FIELD(pin_dir), 0, 0, "/sys/fs/bpf/smtpfence",
@@ -49,37 +111,8 @@ const struct sf_key sf_keys[] = {
 };
 
 const size_t sf_key_count = sizeof(sf_keys) / sizeof(sf_keys[0]);
-_Static_assert(sizeof(sf_keys) / sizeof(sf_keys[0]) <= 64, "managed_keys has 64 bits");
-
-static const struct {
-	const char *name;
-	int value;
-} errnos[] = {{"EPERM", EPERM}, {"EACCES", EACCES}, {"ECONNREFUSED", ECONNREFUSED}};
-
-static const struct {
-	const char *setting, *name;
-	int value;
-} modes[] = {
-	{"no", "off", SF_MODE_OFF},
-	{"monitor", "monitor", SF_MODE_MONITOR},
-	{"yes", "enforce", SF_MODE_ENFORCE},
-};
-
-const char *sf_mode_name(int mode)
-{
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
-		if (modes[i].value == mode)
-			return modes[i].name;
-	return "unknown";
-}
-
-const char *sf_mode_setting(int mode)
-{
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
-		if (modes[i].value == mode)
-			return modes[i].setting;
-	return "no";
-}
+_Static_assert(sizeof(sf_keys) / sizeof(sf_keys[0]) <= 64,
+	       "managed_keys has 64 bits, config.c's key_line 64 places");
 
 int sf_key_find(const char *name)
 {
@@ -138,186 +171,6 @@ const char *sf_key_guess(const char *name)
 
 int sf_key_is_list(const struct sf_key *key)
 {
-	return key->type == SF_KEY_PORTS || key->type == SF_KEY_NAMES;
-}
-
-static int parse_bool(const char *text)
-{
-	if (!strcasecmp(text, "yes") || !strcasecmp(text, "true") || !strcasecmp(text, "on") ||
-	    !strcmp(text, "1"))
-		return 1;
-	if (!strcasecmp(text, "no") || !strcasecmp(text, "false") || !strcasecmp(text, "off") ||
-	    !strcmp(text, "0"))
-		return 0;
-	return -1;
-}
-
-static int parse_number(const char *text, long min, long max, long *number)
-{
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < min || n > max)
-		return -EINVAL;
-	*number = n;
-	return 0;
-}
-
-static int parse_ports(const char *text, struct sf_port_list *list, struct sf_error *err)
-{
-	_cleanup_free_ char *copy = strdup(text);
-	struct sf_port_list ports = {.count = 0};
-	char *save = NULL, shown[64];
-
-	if (!copy)
-		return sf_fail(err, -ENOMEM, "no memory");
-	for (char *word = strtok_r(copy, ", \t", &save); word;
-	     word = strtok_r(NULL, ", \t", &save)) {
-		uint32_t i;
-		long port;
-
-		if (parse_number(word, 1, 65535, &port)) {
-			sf_escape_string(word, shown, sizeof(shown));
-			return sf_fail_usage(
-				err, "\"%s\" is not a port: write numbers from 1 to 65535", shown);
-		}
-		for (i = 0; i < ports.count && ports.port[i] != port; i++)
-			;
-		if (i < ports.count)
-			continue;
-		if (ports.count == SF_PORT_LIST_MAX)
-			return sf_fail_usage(err, "more than %d ports: leave some out",
-					     SF_PORT_LIST_MAX);
-		ports.port[ports.count++] = (uint16_t)port;
-	}
-	*list = ports;
-	return 0;
-}
-
-static int parse_names(const char *text, struct sf_name_list *list, struct sf_error *err)
-{
-	_cleanup_free_ char *copy = strdup(text);
-	_cleanup_free_ struct sf_name_list *names = calloc(1, sizeof(*names));
-	char *save = NULL;
-
-	if (!copy || !names)
-		return sf_fail(err, -ENOMEM, "no memory");
-	for (char *word = strtok_r(copy, ", \t", &save); word;
-	     word = strtok_r(NULL, ", \t", &save)) {
-		if (names->count == SF_NAME_LIST_MAX || strlen(word) >= sizeof(names->name[0]))
-			return sf_fail_usage(err, "at most %d names of at most 63 bytes",
-					     SF_NAME_LIST_MAX);
-		memcpy(names->name[names->count++], word, strlen(word) + 1);
-	}
-	*list = *names;
-	return 0;
-}
-
-int sf_key_set(struct sf_policy *policy, const struct sf_key *key, const char *text,
-	       struct sf_error *err)
-{
-	void *field = (char *)policy + key->offset;
-	char shown[128];
-	const char *fault;
-	long number;
-	int flag;
-
-	sf_escape_string(text, shown, sizeof(shown));
-	switch (key->type) {
-	case SF_KEY_MODE:
-		for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-			if (!strcasecmp(modes[i].setting, text)) {
-				*(int *)field = modes[i].value;
-				return 0;
-			}
-		}
-		return sf_fail_usage(err, "%s: \"%s\" is not a mode: write yes, monitor or no",
-				     key->name, shown);
-	case SF_KEY_ERRNO:
-		for (size_t i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++) {
-			if (!strcmp(errnos[i].name, text)) {
-				*(int *)field = errnos[i].value;
-				return 0;
-			}
-		}
-		return sf_fail_usage(err, "%s: \"%s\": write EPERM, EACCES or ECONNREFUSED",
-				     key->name, shown);
-	case SF_KEY_BOOL:
-		flag = parse_bool(text);
-		if (flag < 0)
-			return sf_fail_usage(err, "%s: \"%s\": write yes or no", key->name, shown);
-		*(int *)field = flag;
-		return 0;
-	case SF_KEY_INT:
-		if (parse_number(text, key->min, key->max, &number))
-			return sf_fail_usage(err, "%s: \"%s\": write a number from %ld to %ld",
-					     key->name, shown, key->min, key->max);
-		*(int *)field = (int)number;
-		return 0;
-	case SF_KEY_PATH:
-		number = key->max ? key->max : SF_NAME_MAX - 33;
-		if (text[0] != '/' || strlen(text) > (size_t)number)
-			return sf_fail_usage(
-				err, "%s: \"%s\": write an absolute path of at most %ld bytes",
-				key->name, shown, number);
-		memcpy(field, text, strlen(text) + 1);
-		return 0;
-	case SF_KEY_CGROUP:
-		fault = sf_cgroup_path_fault(text);
-		if (fault)
-			return sf_fail_usage(err, "%s: \"%s\": %s", key->name, shown, fault);
-		memcpy(field, text, strlen(text) + 1);
-		return 0;
-	case SF_KEY_PORTS:
-	case SF_KEY_NAMES: {
-		struct sf_error inner = {.code = 0};
-		int ret = key->type == SF_KEY_PORTS ? parse_ports(text, field, &inner)
-						    : parse_names(text, field, &inner);
-
-		return ret ? sf_fail_usage(err, "%s: %s", key->name, inner.text) : 0;
-	}
-	}
-	return sf_fail(err, -EINVAL, "%s: unknown type", key->name);
-}
-
-void sf_key_get(const struct sf_policy *policy, const struct sf_key *key, char *out, size_t size)
-{
-	const void *field = (const char *)policy + key->offset;
-	const struct sf_port_list *ports = field;
-	const struct sf_name_list *names = field;
-	size_t used = 0;
-
-	out[0] = '\0';
-	switch (key->type) {
-	case SF_KEY_MODE:
-		snprintf(out, size, "%s", sf_mode_setting(*(const int *)field));
-		break;
-	case SF_KEY_ERRNO:
-		for (size_t i = 0; i < sizeof(errnos) / sizeof(errnos[0]); i++)
-			if (errnos[i].value == *(const int *)field)
-				snprintf(out, size, "%s", errnos[i].name);
-		break;
-	case SF_KEY_BOOL:
-		snprintf(out, size, "%s", *(const int *)field ? "yes" : "no");
-		break;
-	case SF_KEY_INT:
-		snprintf(out, size, "%d", *(const int *)field);
-		break;
-	case SF_KEY_PATH:
-	case SF_KEY_CGROUP:
-		snprintf(out, size, "%s", (const char *)field);
-		break;
-	case SF_KEY_PORTS:
-		for (uint32_t i = 0; i < ports->count && used < size; i++)
-			used += (size_t)snprintf(out + used, size - used, "%s%u", i ? "," : "",
-						 ports->port[i]);
-		break;
-	case SF_KEY_NAMES:
-		for (uint32_t i = 0; i < names->count && used < size; i++)
-			used += (size_t)snprintf(out + used, size - used, "%s%s", i ? "," : "",
-						 names->name[i]);
-		break;
-	}
+	return key->type == SF_KEY_PORTS || key->type == SF_KEY_NAMES || key->type == SF_KEY_NETS ||
+	       key->type == SF_KEY_PAIR;
 }

@@ -158,6 +158,7 @@ static int load_connect(struct sf_loaded *loaded, unsigned int max_roles, struct
 		return -errno;
 	skel->rodata->can_set_errno = (__u8)loaded->can_set_errno;
 	skel->rodata->typed_pointers = (__u8)loaded->typed_pointers;
+	skel->rodata->can_mark = (__u8)loaded->can_mark;
 	skel->rodata->capture_texts = (__u8)loaded->can_capture;
 	bpf_map__set_max_entries(skel->maps.role_paths, max_roles);
 	bpf_map__set_max_entries(skel->maps.roles, max_roles);
@@ -241,8 +242,9 @@ int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded
 {
 	/* What newer kernels have, tried first; then less. The floor is 5.10. */
 	static const struct {
-		int set_errno, typed, capture;
-	} attempts[] = {{1, 1, 1}, {0, 1, 1}, {1, 0, 1}, {0, 0, 1}, {0, 0, 0}};
+		int set_errno, typed, capture, mark;
+	} attempts[] = {{1, 1, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1},
+			{0, 0, 1, 1}, {0, 0, 1, 0}, {0, 0, 0, 0}};
 	struct connect_bpf *connect = NULL;
 	struct roles_bpf *roles = NULL;
 	int ret = -EINVAL;
@@ -261,6 +263,7 @@ int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded
 		loaded->can_set_errno = attempts[i].set_errno;
 		loaded->typed_pointers = attempts[i].typed;
 		loaded->can_capture = attempts[i].capture;
+		loaded->can_mark = attempts[i].mark;
 		memset(loaded->fresh, 0, sizeof(loaded->fresh));
 		ret = load_connect(loaded, max_roles, &connect);
 		if (!ret || ret == -ENOMEM || ret == -EPERM)

@@ -14,6 +14,7 @@ struct sf_loaded {
 	int can_set_errno;	 /* bpf_set_retval is there: the chosen errno is given */
 	int typed_pointers;	 /* the programs read the kernel's structures the fast way */
 	int can_capture;	 /* exe, cwd, cgroup and command line are taken in the kernel */
+	int can_mark;		 /* allowed sockets are marked for the packet backstop */
 	int fresh[SF_MAP_COUNT]; /* made anew: nothing is in it yet */
 };
 

@@ -77,6 +77,19 @@ int sf_net_covers(const struct sf_net_key *wide, const struct sf_net_key *narrow
 	       !((wide->addr.b[bits / 8] ^ narrow->addr.b[bits / 8]) >> (8 - bits % 8));
 }
 
+struct sf_net_key sf_net_wider(const struct sf_net_key *net, uint32_t prefixlen)
+{
+	struct sf_net_key key = *net;
+	uint32_t bits = prefixlen - SF_NET_FAMILY_BITS;
+
+	key.prefixlen = prefixlen;
+	for (uint32_t i = (bits + 7) / 8; i < sizeof(key.addr.b); i++)
+		key.addr.b[i] = 0;
+	if (bits % 8)
+		key.addr.b[bits / 8] &= (__u8)(0xff00 >> (bits % 8));
+	return key;
+}
+
 void sf_net_format(const struct sf_net_key *net, char *out, size_t size)
 {
 	uint32_t bits = net->prefixlen - SF_NET_FAMILY_BITS;

@@ -19,13 +19,38 @@ const char *const sf_map_names[SF_MAP_COUNT] = {
 #undef X
 };
 
+const char *const sf_census_map_names[SF_CENSUS_MAP_COUNT] = {
+#define X(NAME, name) #name,
+	SF_CENSUS_MAPS(X)
+#undef X
+};
+
+const char *const sf_guard_map_names[SF_GUARD_MAP_COUNT] = {
+#define X(NAME, name) #name,
+	SF_GUARD_MAPS(X)
+#undef X
+};
+
+const char *const sf_gateway_map_names[SF_GATEWAY_MAP_COUNT] = {
+#define X(NAME, name) #name,
+	SF_GATEWAY_MAPS(X)
+#undef X
+};
+
+const char *const sf_gateway_program_names[SF_GATEWAY_PROGRAM_COUNT] = {
+#define X(NAME, name) #name,
+	SF_GATEWAY_PROGRAMS(X)
+#undef X
+};
+
 const struct sf_hook_info sf_hooks[SF_HOOK_COUNT] = {
 #define X(NAME, pin, program, type) {pin, program, type},
 	SF_HOOKS(X)
 #undef X
 };
 
-static const char *const folders[] = {"maps", "links"};
+static const char *const folders[] = {"maps", "links", "programs"};
+#define FOLDERS (sizeof(folders) / sizeof(folders[0]))
 
 int sf_pin_open(const char *pin_dir, const char *folder, const char *name)
 {
@@ -102,7 +127,7 @@ int sf_pins_prepare(const char *pin_dir, struct sf_error *err)
 		if (mkdir(path, 0700) && errno != EEXIST)
 			return sf_fail(err, -errno, "can't make %s: %s", path, strerror(errno));
 	}
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < FOLDERS; i++) {
 		snprintf(path, sizeof(path), "%s/%s", pin_dir, folders[i]);
 		if (mkdir(path, 0700) && errno != EEXIST)
 			return sf_fail(err, -errno, "can't make %s: %s", path, strerror(errno));
@@ -119,10 +144,18 @@ int sf_pins_remove_all(const char *pin_dir, struct sf_error *err)
 		ret = sf_pin_remove(pin_dir, "links", sf_hooks[i].name);
 	for (int i = 0; i < SF_MAP_COUNT && !ret; i++)
 		ret = sf_pin_remove(pin_dir, "maps", sf_map_names[i]);
+	for (int i = 0; i < SF_CENSUS_MAP_COUNT && !ret; i++)
+		ret = sf_pin_remove(pin_dir, "maps", sf_census_map_names[i]);
+	for (int i = 0; i < SF_GUARD_MAP_COUNT && !ret; i++)
+		ret = sf_pin_remove(pin_dir, "maps", sf_guard_map_names[i]);
+	for (int i = 0; i < SF_GATEWAY_MAP_COUNT && !ret; i++)
+		ret = sf_pin_remove(pin_dir, "maps", sf_gateway_map_names[i]);
+	for (int i = 0; i < SF_GATEWAY_PROGRAM_COUNT && !ret; i++)
+		ret = sf_pin_remove(pin_dir, "programs", sf_gateway_program_names[i]);
 	if (ret)
 		return sf_fail(err, ret, "can't remove the pins in %s: %s", pin_dir,
 			       strerror(-ret));
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < FOLDERS; i++) {
 		snprintf(path, sizeof(path), "%s/%s", pin_dir, folders[i]);
 		rmdir(path);
 	}

@@ -161,6 +161,68 @@ static int resolve_id(struct sf_entry *entry, const char *shown, int is_group, s
 	return -ENOENT;
 }
 
+int sf_next_net(const char *list, size_t *at, struct sf_net_key *net, struct sf_error *err)
+{
+	char text[64];
+	size_t n;
+
+	if (!list || !list[*at])
+		return 0;
+	n = strcspn(list + *at, ",");
+	snprintf(text, sizeof(text), "%.*s", (int)n, list + *at);
+	*at += n + (list[*at + n] == ',');
+	sf_net_parse(text, net, err);
+	return 1;
+}
+
+const char *sf_entry_list_name(enum sf_entry_kind kind)
+{
+	return kind == SF_ENTRY_CUSTOMER       ? "networks"
+	       : kind == SF_ENTRY_ALLOW_SOURCE ? "on"
+					       : "users";
+}
+
+static int is_interface(const char *name, size_t length)
+{
+	return length > 0 && length <= 15 && strcspn(name, "/ \t\n,") >= length;
+}
+
+/* The interfaces behind which a source is allowed: names and patterns. */
+static int check_interfaces(const struct sf_entry *entry, const char *shown, struct sf_error *err)
+{
+	for (const char *name = entry->user_names; name;) {
+		size_t n = strcspn(name, ",");
+
+		if (!is_interface(name, n))
+			return sf_fail_usage(
+				err,
+				"allow_source \"%s\": on: write names of interfaces or "
+				"patterns, each of 1 to 15 bytes",
+				shown);
+		name = name[n] ? name + n + 1 : NULL;
+	}
+	return 0;
+}
+
+/* An interface's name, or a pattern for several; its networks must be networks. */
+static int resolve_customer(struct sf_entry *entry, const char *shown, struct sf_error *err)
+{
+	struct sf_error inner = {.code = 0};
+	struct sf_net_key net;
+	size_t at = 0;
+
+	if (!is_interface(entry->value, strlen(entry->value)))
+		return sf_fail_usage(err,
+				     "customer \"%s\": this is no interface's name and no pattern: "
+				     "1 to 15 bytes, without spaces, slash and comma",
+				     shown);
+	while (sf_next_net(entry->user_names, &at, &net, &inner))
+		if (inner.code)
+			return sf_fail_usage(err, "customer \"%s\": networks: %s", shown,
+					     inner.text);
+	return 0;
+}
+
 int sf_entry_resolve(struct sf_entry *entry, struct sf_error *err)
 {
 	char shown[SF_NAME_MAX * 2];
@@ -173,6 +235,7 @@ int sf_entry_resolve(struct sf_entry *entry, struct sf_error *err)
 	case SF_ENTRY_FENCE:
 	case SF_ENTRY_EXEMPT:
 	case SF_ENTRY_QUARANTINE_CGROUP:
+	case SF_ENTRY_LIMIT_CGROUP:
 		fault = sf_cgroup_path_fault(entry->value);
 		if (fault)
 			return sf_fail_usage(err, "%s \"%s\": %s", sf_entry_sections[entry->kind],
@@ -180,11 +243,14 @@ int sf_entry_resolve(struct sf_entry *entry, struct sf_error *err)
 		return entry->user_names ? resolve_users(entry, err) : 0;
 	case SF_ENTRY_ALLOW_USER:
 	case SF_ENTRY_QUARANTINE_USER:
+	case SF_ENTRY_LIMIT_USER:
 		return resolve_id(entry, shown, 0, err);
 	case SF_ENTRY_ALLOW_GROUP:
 		return resolve_id(entry, shown, 1, err);
 	case SF_ENTRY_ALLOW_NET:
-	case SF_ENTRY_QUARANTINE_NET: {
+	case SF_ENTRY_ALLOW_SOURCE:
+	case SF_ENTRY_QUARANTINE_NET:
+	case SF_ENTRY_LIMIT_NET: {
 		struct sf_error inner = {.code = 0};
 
 		ret = sf_net_parse(entry->value, &entry->net, &inner);
@@ -192,8 +258,10 @@ int sf_entry_resolve(struct sf_entry *entry, struct sf_error *err)
 			return sf_fail_usage(err, "%s: %s", sf_entry_sections[entry->kind],
 					     inner.text);
 		sf_net_format(&entry->net, entry->value, sizeof(entry->value));
-		return 0;
+		return check_interfaces(entry, entry->value, err);
 	}
+	case SF_ENTRY_CUSTOMER:
+		return resolve_customer(entry, shown, err);
 	case SF_ENTRY_ALLOW_HOST:
 		if (!host_name_ok(entry->value))
 			return sf_fail_usage(err,

@@ -42,9 +42,9 @@ static void put_key(FILE *out, const struct sf_policy *policy, const struct sf_k
 }
 
 /* As they were written: a number that is given to somebody else later must not inherit. */
-static void put_users(FILE *out, const char *names)
+static void put_users(FILE *out, const char *option, const char *names)
 {
-	fputs(" users = {", out);
+	fprintf(out, " %s = {", option);
 	for (const char *p = names; *p;) {
 		size_t n = strcspn(p, ",");
 		char name[SF_NAME_MAX];
@@ -65,7 +65,7 @@ static void put_entry(FILE *out, const struct sf_entry *entry)
 	put_quoted(out, entry->value);
 	fputs(" {", out);
 	if (entry->user_names)
-		put_users(out, entry->user_names);
+		put_users(out, sf_entry_list_name(entry->kind), entry->user_names);
 	else if (entry->user_count) /* found by detection */
 		for (uint32_t i = 0; i < entry->user_count; i++)
 			fprintf(out, "%s\"%u\"%s", i ? ", " : " users = {", entry->users[i],
@@ -73,6 +73,8 @@ static void put_entry(FILE *out, const struct sf_entry *entry)
 	for (uint32_t i = 0; i < entry->port_count; i++)
 		fprintf(out, "%s%u%s", i ? ", " : " ports = {", entry->ports[i],
 			i + 1 == entry->port_count ? "}" : "");
+	if (entry->kind >= SF_ENTRY_LIMIT_USER)
+		fprintf(out, " warn = %u act = %u", entry->warn, entry->act);
 	if (entry->expires) {
 		sf_time_format(entry->expires, time, sizeof(time));
 		fprintf(out, " expires = \"%s\"", time);

@@ -57,6 +57,30 @@ int sf_probe_tcx(void)
 	return ret == -EINVAL ? 0 : ret;
 }
 
+/* On the stack; the packet programs claim places in their tables so. */
+int sf_probe_compare_and_swap(void)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ST | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .off = -8},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1},
+		{.code = BPF_STX | BPF_ATOMIC | BPF_DW,
+		 .dst_reg = BPF_REG_10,
+		 .src_reg = BPF_REG_1,
+		 .off = -8,
+		 .imm = BPF_CMPXCHG},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int prog = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "sf_probe", "GPL", insns,
+				 sizeof(insns) / sizeof(insns[0]), NULL);
+
+	if (prog < 0)
+		return prog == -EINVAL ? 0 : prog;
+	close(prog);
+	return 1;
+}
+
 /* /proc/cgroups: name, hierarchy, number of groups, enabled. One group is the root alone. */
 static bool is_net_class_used(void)
 {
@@ -115,6 +139,10 @@ size_t sf_probe_kernel(struct sf_probe *list, size_t max)
 		 "a denied connect() answers EPERM whatever is configured (5.18)"},
 		{"TCX", SF_PROBE_INFO, sf_probe_tcx(), "the kernel has it (6.6)",
 		 "the kernel lacks it (6.6); the process fence does not need it"},
+		{"compare-and-swap", SF_PROBE_WISH, sf_probe_compare_and_swap(),
+		 "programs can: packets can be counted and fenced (5.12)",
+		 "programs can't (5.12): no census, no packet backstop and no gateway; the process "
+		 "fence does not need it"},
 		{"net_cls and net_prio", SF_PROBE_WISH, sf_probe_socket_cgroup_safe(),
 		 "not in the way of the socket's cgroup",
 		 "in use, and on this kernel (before 5.15) a socket that they mark hides its "

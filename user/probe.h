@@ -32,6 +32,7 @@ size_t sf_probe_kernel(struct sf_probe *list, size_t max);
  */
 int sf_probe_set_retval(void);
 int sf_probe_tcx(void);
+int sf_probe_compare_and_swap(void);
 int sf_probe_socket_cgroup_safe(void);
 /* Does a socket always show its cgroup on this kernel (from 5.15, and where that went back to)? */
 int sf_probe_socket_cgroup_shown(void);

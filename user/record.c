@@ -72,6 +72,7 @@ char *sf_record_line(const struct sf_explained *e)
 	add_text(o, "time", stamp);
 	add_text(o, "verdict", sf_verdict_names[e->verdict]);
 	add_text(o, "reason", sf_reason_names[e->reason]);
+	add_text(o, "via", e->is_packet ? "packet" : "connect");
 	json_object_object_add(o, "pid", json_object_new_int64(e->pid));
 	/* A kernel thread is nobody's: -1, not a number that could be a user's. */
 	json_object_object_add(

@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "compare.h"
 #include "escape.h"
+#include "guard.h"
 #include "probe.h"
 #include "roles.h"
 #include <bpf/bpf.h>
@@ -126,8 +127,9 @@ static int uses_our_maps(__u32 program_id, const struct sf_hook_info *hook,
 				used++;
 		}
 	}
-	/* roles, which both the fence and its followers need, is never missing from a whole set. */
-	return used >= (hook->attach_type < 0 ? 1 : SF_MAP_COUNT - 1);
+	/* The fence itself needs not role_paths, source_limits, or (kernels that can't mark)
+	 * judged. */
+	return used >= (hook->attach_type < 0 ? 1 : SF_MAP_COUNT - 3);
 }
 
 /* The programs that run at a cgroup's hook, its own and those from above. */
@@ -185,6 +187,93 @@ static void read_hook(const struct sf_policy *policy, enum sf_hook h, int cgroup
 		out->program_id = info.prog_id;
 		out->in_effect = info.type == BPF_LINK_TYPE_RAW_TRACEPOINT &&
 				 uses_our_maps(info.prog_id, hook, maps, out);
+	}
+}
+
+static int is_uplink(const struct sf_egress_status *e, const char *name)
+{
+	for (size_t i = 0; i < e->uplinks.count; i++)
+		if (!strcmp(e->uplinks.link[i].name, name))
+			return 1;
+	return 0;
+}
+
+/* The census is not the fence: what is missing there is said, and mended by who watches uplinks. */
+static void read_uplinks(const struct sf_policy *policy, struct sf_status *status)
+{
+	const struct sf_egress_status *e = &status->egress;
+	int ret = sf_egress_read(policy, &status->egress);
+
+	if (ret)
+		add_lack(status, "the uplinks can't be listed: %s", strerror(-ret));
+	for (size_t i = 0; !ret && i < e->uplinks.count; i++) {
+		const struct sf_uplink *link = &e->uplinks.link[i];
+
+		if (link->unsupported)
+			add_lack(
+				status,
+				"uplink %s: a kind of link whose headers are not known: nothing is "
+				"counted there",
+				link->name);
+		else if (!e->out[i].in_effect || !e->in[i].in_effect)
+			add_lack(status,
+				 "uplink %s: our program is not in effect (%s): run `smtpfence "
+				 "apply`",
+				 link->name, e->out[i].in_effect ? "ingress" : "egress");
+	}
+	for (uint32_t i = 0; !ret && i < policy->uplinks.count; i++) {
+		const char *name = policy->uplinks.name[i];
+
+		/* A pattern may match nothing for now; and without a default route there is no way.
+		 */
+		if (strcmp(name, "auto") && !strpbrk(name, "*?[") && !is_uplink(e, name))
+			add_lack(status, "uplink %s: there is no such interface", name);
+	}
+	if (!ret && e->lost_map)
+		add_lack(status, "the pin of the census' map %s is gone: run `smtpfence apply`",
+			 e->lost_map);
+	if (!ret && sf_guard_differs(policy))
+		add_lack(status, "the guard's tables in the kernel differ from the policy: run "
+				 "`smtpfence apply`");
+	if (!ret && e->uplinks.more)
+		add_lack(status, "more than %d uplinks match: the rest is not counted",
+			 SF_UPLINKS_MAX);
+}
+
+/* Asked from the interfaces, too; mended by who follows them (daemon/customers.c). */
+static void read_customers(const struct sf_policy *policy, struct sf_status *status)
+{
+	const struct sf_gateway_status *g = &status->gateway;
+	int ret = sf_gateway_read(policy, &status->gateway);
+
+	if (ret) {
+		add_lack(status, "the customers' interfaces can't be listed: %s", strerror(-ret));
+		return;
+	}
+	if (g->lists_differ)
+		add_lack(status, "the gateway's lists in the kernel differ from the policy: "
+				 "run `smtpfence apply`");
+	for (size_t i = 0; i < g->customers.count; i++) {
+		const struct sf_customer_link *link = &g->customers.link[i];
+		const struct sf_gateway_place *place = &g->place[i];
+
+		if (link->is_uplink)
+			continue;
+		if (link->unsupported)
+			add_lack(status,
+				 "customer %s: a kind of link whose headers are not known: it is "
+				 "not fenced",
+				 link->name);
+		else if (!place->how)
+			add_lack(status,
+				 "customer %s: not fenced, our program is not in effect: "
+				 "run `smtpfence apply`",
+				 link->name);
+		else if (!place->listed || !place->answers)
+			add_lack(status, "customer %s: fenced, but %s: run `smtpfence apply`",
+				 link->name,
+				 place->listed ? "answers to it are not seen"
+					       : "its entry in the kernel is not as wanted");
 	}
 }
 
@@ -385,6 +474,10 @@ int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *
 			add_lack(status, "this kernel can't give the chosen errno (bpf_set_retval, "
 					 "5.18): denied callers get EPERM");
 	}
+	if (status->mode != SF_MODE_OFF && !(flags & SF_STATUS_QUICK))
+		read_uplinks(policy, status);
+	if (status->mode != SF_MODE_OFF && !(flags & SF_STATUS_QUICK))
+		read_customers(policy, status);
 	ret = flags & SF_STATUS_QUICK ? 0 : read_roles(policy, mount, &maps, status);
 	status->daemon_runs = daemon_runs(policy->state_dir);
 	status->counters_read =
@@ -401,6 +494,7 @@ int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *
 
 void sf_status_free(struct sf_status *status)
 {
+	sf_gateway_status_free(&status->gateway);
 	free(status->role);
 	status->role = NULL;
 }

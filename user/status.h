@@ -6,7 +6,9 @@
 #ifndef SF_USER_STATUS_H
 #define SF_USER_STATUS_H
 
+#include "egress.h"
 #include "fence.h"
+#include "gateway.h"
 #include "../maps/counters.h"
 
 #define SF_FAULTS_MAX 24
@@ -32,6 +34,8 @@ struct sf_status {
 	int can_set_errno; /* the wanted errno is given */
 	uint64_t since;	   /* seconds since 1970 when the mode was last changed; 0: unknown */
 	struct sf_hook_status hook[SF_HOOK_COUNT];
+	struct sf_egress_status egress;	  /* the census on the uplinks */
+	struct sf_gateway_status gateway; /* the fence on the customers' interfaces */
 	struct sf_role_status *role;
 	size_t role_count;
 	uint64_t counter[SF_COUNTER_COUNT];
@@ -43,7 +47,9 @@ struct sf_status {
 	size_t mendable; /* how many of them applying the policy again would mend */
 };
 
-#define SF_STATUS_QUICK 1 /* of the tables only a sample, others each time; no roles */
+#define SF_STATUS_QUICK                                                                            \
+	1 /* of the tables only a sample, others each time; no roles, no uplinks                   \
+	   */
 
 /*
  * Read all of it. 0 also where nothing is attached: that is a status. A negative errno only where

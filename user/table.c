@@ -273,3 +273,32 @@ void sf_table_compare(const struct sf_table *have, const struct sf_table *want,
 		if (!sf_table_find(want, sf_table_key(have, i)))
 			change->removed++;
 }
+
+int sf_table_differs(int map_fd, const struct sf_table *want)
+{
+	struct sf_table_change change = {0, 0, 0};
+	struct sf_table have;
+	int ret;
+
+	sf_table_init(&have, want->key_size, want->value_size);
+	ret = sf_table_read(map_fd, &have);
+	if (!ret)
+		sf_table_compare(&have, want, &change);
+	sf_table_free(&have);
+	return ret || change.added + change.changed + change.removed;
+}
+
+int sf_table_bring(int map_fd, const struct sf_table *want, int surplus)
+{
+	struct sf_table_change change = {0, 0, 0};
+	struct sf_table have;
+	int ret;
+
+	sf_table_init(&have, want->key_size, want->value_size);
+	ret = sf_table_read(map_fd, &have);
+	if (!ret)
+		ret = surplus ? sf_table_delete_surplus(map_fd, &have, want, &change)
+			      : sf_table_write(map_fd, &have, want, &change);
+	sf_table_free(&have);
+	return ret;
+}

@@ -42,6 +42,10 @@ int sf_table_write(int map_fd, const struct sf_table *have, const struct sf_tabl
 		   struct sf_table_change *change);
 int sf_table_delete_surplus(int map_fd, const struct sf_table *have, const struct sf_table *want,
 			    struct sf_table_change *change);
+/* For small tables, read anew: one half of the change (0: what to write; 1: what is surplus). */
+int sf_table_bring(int map_fd, const struct sf_table *want, int surplus);
+/* Not as wanted, or can't be read. */
+int sf_table_differs(int map_fd, const struct sf_table *want);
 /* Only count the difference. */
 void sf_table_compare(const struct sf_table *have, const struct sf_table *want,
 		      struct sf_table_change *change);

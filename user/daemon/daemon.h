@@ -5,7 +5,15 @@
  *
  *   main.c     options, event loop, what wakes it
  *   denials.c  event ring and table of senders -> explain -> record -> detect -> alert
+ *   census.c   the census' tables and crossed limits -> detect/engine -> history, alert, actions
+ *   told.c     what was told of denials, kept over a restart
+ *   alarms.c, earlier.c   what the engine raises: told, entered, over; also across a restart
+ *   chronicle.c           the history: a minute's counts, the file's life
+ *   ledger.c   which of the kernel's counts stand in the history already
  *   guard.c    is the fence in effect? says so when not, and repairs it
+ *   state.c    the state directory: our lock, and whether our files are still in it
+ *   inbound.c  what the inbound guard keeps out
+ *   customers.c  the gateway's interfaces, as they come and go
  *   upkeep.c   addresses, host names, clock, rollback: what the policy's tables depend on
  */
 #ifndef SF_USER_DAEMON_H
@@ -13,6 +21,7 @@
 
 #include <systemd/sd-event.h>
 #include "../detect.h"
+#include "../error.h"
 #include "../policy.h"
 #include "../record.h"
 #include "../syslog.h"
@@ -20,6 +29,7 @@
 #include "../pins.h"
 
 struct ring_buffer;
+struct census_watch;
 
 struct daemon {
 	sd_event *loop;
@@ -28,6 +38,13 @@ struct daemon {
 	struct sf_syslog log;
 	struct sf_record record;
 	char mount[PATH_MAX];
+	char last_id[64]; /* of the last line */
+
+	/* state.c */
+	int lock_fd;
+	sd_event_source *state_watch;
+	int64_t next_state; /* seconds of CLOCK_BOOTTIME */
+	int state_failing;  /* told that it can't be begun anew */
 
 	/* denials.c */
 	struct ring_buffer *ring;
@@ -45,6 +62,8 @@ struct daemon {
 	int64_t line_budget_slice;
 	uint64_t lines_swallowed, denials_swallowed;
 
+	struct census_watch *census;
+
 	/* guard.c */
 	int held_link[SF_HOOK_COUNT]; /* keeps the programs attached if a pin is taken away */
 	int broken;		      /* told, and not mended yet */
@@ -53,11 +72,25 @@ struct daemon {
 	int64_t next_look_ns, next_whole_ns; /* CLOCK_MONOTONIC */
 	int64_t policy_stamp;		     /* mtime of the record of what was applied, in ns */
 
+	/* inbound.c */
+	struct inbound_told {
+		struct sf_addr source;
+		int64_t at; /* seconds of CLOCK_BOOTTIME; 0: free */
+	} inbound[256];
+
+	/* customers.c */
+	sd_event_source *customers_timer;
+	int64_t customers_rest_ns; /* CLOCK_MONOTONIC */
+	int64_t next_customers;	   /* seconds of CLOCK_BOOTTIME */
+	int64_t customers_told;	   /* likewise; 0: no failure was told */
+
 	/* upkeep.c */
 	int netlink_fd, clock_fd;
 	pid_t resolver;
 	int64_t rollback_told; /* seconds of CLOCK_BOOTTIME; 0: no failure was told */
 	int64_t next_resolve;  /* seconds of CLOCK_MONOTONIC */
+	int64_t next_uplinks;  /* seconds of CLOCK_BOOTTIME; 0: now */
+	int64_t uplinks_told;  /* likewise; 0: no failure was told */
 };
 
 int64_t daemon_now(void); /* seconds of CLOCK_BOOTTIME */
@@ -65,6 +98,14 @@ int64_t daemon_now(void); /* seconds of CLOCK_BOOTTIME */
 /* One line: "ALERT id=... rule=... severity=..." and what the format gives, already escaped. */
 void daemon_alert(struct daemon *d, int severity, const char *rule, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* A new d->last_id, for what happens without a line. */
+void daemon_new_id(struct daemon *d);
+
+/* state.c */
+int state_start(struct daemon *d, struct sf_error *err);
+void state_stop(struct daemon *d);
+void state_tick(struct daemon *d);
 
 /* denials.c */
 int denials_start(struct daemon *d);
@@ -75,12 +116,40 @@ void denials_reopen(struct daemon *d);
 void denials_drain(struct daemon *d);
 void denials_tick(struct daemon *d);
 
+/* A line of a storm: is there room for it? What is refused is counted and summed up. */
+int denials_line_allowed(struct daemon *d, int is_alert);
+
+/* told.c: lines about denials are rows of the history too, so that a restart repeats none. */
+void told_note(struct daemon *d, uint64_t cgroup, uint32_t uid, int severity, const char *rule,
+	       uint64_t count);
+void told_load(struct daemon *d);
+
+/* census.c */
+int census_start(struct daemon *d);
+void census_stop(struct daemon *d);
+/* Open the tables that are pinned now; take over limits that were changed. */
+void census_reopen(struct daemon *d);
+void census_tick(struct daemon *d);
+
+/* chronicle.c: is the history's file gone, or another one in its place? A new one, then. */
+int chronicle_is_lost(struct daemon *d);
+void chronicle_begin_anew(struct daemon *d);
+
 /* guard.c */
 void guard_start(struct daemon *d);
 void guard_stop(struct daemon *d);
 void guard_tick(struct daemon *d);
 /* Read what was applied last, if that changed. `force`: in any case. */
 void guard_reload(struct daemon *d, int force);
+
+/* inbound.c */
+struct sf_crossing;
+void inbound_denied(struct daemon *d, const struct sf_crossing *e);
+
+/* customers.c: an interface came or went; each tick; at the end */
+void customers_changed(struct daemon *d);
+void customers_tick(struct daemon *d);
+void customers_stop(struct daemon *d);
 
 /* upkeep.c */
 int upkeep_start(struct daemon *d);

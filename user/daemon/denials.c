@@ -28,11 +28,18 @@ static void describe(const struct sf_explained *e, char *out, size_t size)
 	snprintf(uid, sizeof(uid), "%lld", e->uid == SF_UID_KERNEL ? -1LL : (long long)e->uid);
 	snprintf(out, size,
 		 "user=\"%s\" uid=%s cgroup=\"%s\" unit=\"%s\" container=\"%s\" pid=%u comm=\"%s\" "
-		 "exe=\"%s\" cwd=\"%s\" cmdline=\"%s\" daddr=%s dport=%u reason=%s verdict=%s",
+		 "exe=\"%s\" cwd=\"%s\" cmdline=\"%s\" daddr=%s dport=%u reason=%s verdict=%s "
+		 "via=%s",
 		 e->user, uid, e->cgroup, e->unit, e->container, e->pid, e->comm, e->exe, e->cwd,
 		 e->cmdline, e->daddr, e->dport,
 		 e->reason < SF_REASON_COUNT ? sf_reason_names[e->reason] : "-",
-		 sf_verdict_names[e->verdict]);
+		 sf_verdict_names[e->verdict], e->is_packet ? "packet" : "connect");
+}
+
+static void name_cgroup(const struct daemon *d, uint64_t id, char *out, size_t size)
+{
+	if (sf_cgroup_path(d->mount, id, out, size))
+		snprintf(out, size, "#%llu (gone)", (unsigned long long)id);
 }
 
 /* A sender that was counted but sent no event of its own: what the table knows. */
@@ -43,13 +50,13 @@ static void describe_by_table(struct daemon *d, const struct sf_denial_key *key,
 
 	memset(out, 0, sizeof(*out));
 	out->uid = key->uid;
+	out->cgroup_id = key->cgroup;
 	out->dport = (uint16_t)denial->last_port;
 	out->verdict = denial->denied ? SF_VERDICT_DENIED : SF_VERDICT_WOULD_DENY;
 	out->reason = SF_REASON_COUNT; /* the table does not keep it */
 	snprintf(out->daddr, sizeof(out->daddr), "-");
 	sf_explain_user(key->uid, out->user, sizeof(out->user));
-	if (sf_cgroup_path(d->mount, key->cgroup, path, sizeof(path)))
-		snprintf(path, sizeof(path), "#%llu (gone)", (unsigned long long)key->cgroup);
+	name_cgroup(d, key->cgroup, path, sizeof(path));
 	sf_escape_string(path, out->cgroup, sizeof(out->cgroup));
 }
 
@@ -60,14 +67,15 @@ static void turn_slice(struct daemon *d, int64_t now)
 		if (d->lines_swallowed)
 			daemon_alert(d, LOG_NOTICE, "storm",
 				     "count=%llu denied=%llu window=%ds text=\"lines "
-				     "about further users that are not listed one by one\"",
+				     "about further senders that are not listed one by one\"",
 				     (unsigned long long)d->lines_swallowed,
 				     (unsigned long long)d->denials_swallowed, SLICE_SECONDS);
 		if (d->detect.untold)
-			daemon_alert(d, LOG_NOTICE, "denied_summary",
-				     "user=\"\" uid=- count=%llu text=\"of users that gave way to "
-				     "others in the table\"",
-				     (unsigned long long)d->detect.untold);
+			daemon_alert(
+				d, LOG_NOTICE, "denied_summary",
+				"user=\"\" uid=- count=%llu text=\"of senders that gave way to "
+				"others in the table\"",
+				(unsigned long long)d->detect.untold);
 		d->detect.untold = 0;
 		d->lines_swallowed = d->denials_swallowed = 0;
 		d->line_budget_used = 0;
@@ -75,9 +83,9 @@ static void turn_slice(struct daemon *d, int64_t now)
 	}
 }
 
-static int line_allowed(struct daemon *d, int64_t now, int is_alert)
+int denials_line_allowed(struct daemon *d, int is_alert)
 {
-	turn_slice(d, now);
+	turn_slice(d, daemon_now());
 	if (d->line_budget_used < (is_alert ? ALERTS_PER_SLICE : LINES_PER_SLICE)) {
 		d->line_budget_used++;
 		return 1;
@@ -88,21 +96,23 @@ static int line_allowed(struct daemon *d, int64_t now, int is_alert)
 
 static void judge(struct daemon *d, const struct sf_explained *e, uint64_t count, int64_t now)
 {
-	struct sf_finding f = sf_detect_denied(&d->detect, e->uid, count, now);
+	struct sf_finding f = sf_detect_denied(&d->detect, e->cgroup_id, e->uid, count, now);
+	int severity = f.signal == SF_SIGNAL_CROSSED ? LOG_WARNING : LOG_NOTICE;
+	const char *rule = f.signal == SF_SIGNAL_CROSSED ? "denied" : "attempt";
 	char who[6 * SF_TEXT_MAX];
 
 	if (f.signal == SF_SIGNAL_NONE)
 		return;
-	/* Uids are the sender's to choose, where he has many: crossed limits are bounded too. */
-	if (!line_allowed(d, daemon_now(), f.signal == SF_SIGNAL_CROSSED)) {
+	/* Uids and cgroups are the sender's to choose, where he has many: all lines are bounded. */
+	if (!denials_line_allowed(d, f.signal == SF_SIGNAL_CROSSED)) {
 		d->denials_swallowed += f.swallowed + count;
 		return;
 	}
 	describe(e, who, sizeof(who));
-	daemon_alert(d, f.signal == SF_SIGNAL_CROSSED ? LOG_WARNING : LOG_NOTICE,
-		     f.signal == SF_SIGNAL_CROSSED ? "denied" : "attempt",
-		     "%s count=%llu window=%us swallowed=%llu", who, (unsigned long long)f.count,
-		     d->detect.limits.window, (unsigned long long)f.swallowed);
+	daemon_alert(d, severity, rule, "%s count=%llu window=%us swallowed=%llu", who,
+		     (unsigned long long)f.count, d->detect.limits.window,
+		     (unsigned long long)f.swallowed);
+	told_note(d, e->cgroup_id, e->uid, severity, rule, f.count);
 }
 
 /* What the table counted for this sender since it was last looked at. */
@@ -260,14 +270,25 @@ static void scan_table(struct daemon *d)
 	d->seen = now;
 }
 
-static void tell_swallowed(void *context, uint32_t uid, uint64_t swallowed)
+static void tell_swallowed(void *context, uint64_t cgroup, uint32_t uid, uint64_t swallowed)
 {
 	struct daemon *d = context;
-	char user[128];
+	char user[128], path[SF_TEXT_MAX], shown[SF_TEXT_MAX];
 
+	/* As many as there are sites, all at the end of one cool-down: bounded like the others. */
+	if (!denials_line_allowed(d, 0)) {
+		d->denials_swallowed += swallowed;
+		return;
+	}
 	sf_explain_user(uid, user, sizeof(user));
-	daemon_alert(d, LOG_NOTICE, "denied_summary", "user=\"%s\" uid=%lld count=%llu window=%us",
-		     user, uid == SF_UID_KERNEL ? -1LL : (long long)uid,
+	if (cgroup)
+		name_cgroup(d, cgroup, path, sizeof(path));
+	else
+		snprintf(path, sizeof(path), "-"); /* many of them */
+	sf_escape_string(path, shown, sizeof(shown));
+	daemon_alert(d, LOG_NOTICE, "denied_summary",
+		     "user=\"%s\" uid=%lld cgroup=\"%s\" count=%llu window=%us", user,
+		     uid == SF_UID_KERNEL ? -1LL : (long long)uid, shown,
 		     (unsigned long long)swallowed, d->detect.limits.cooldown);
 }
 
@@ -325,8 +346,7 @@ int denials_start(struct daemon *d)
 	if (ret < 0)
 		return ret;
 	sd_event_source_set_enabled(d->drain_timer, SD_EVENT_OFF);
-	denials_reopen(d);
-	return 0;
+	return 0; /* the guard opens the ring, when it is known what was told before */
 }
 
 void denials_stop(struct daemon *d)

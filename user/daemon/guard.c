@@ -84,6 +84,7 @@ void guard_reload(struct daemon *d, int force)
 	sf_detect_limit(&d->detect, &limits);
 	d->next_look_ns = d->next_whole_ns = 0;
 	denials_reopen(d);
+	census_reopen(d);
 	hold_links(d);
 }
 
@@ -213,6 +214,7 @@ void guard_tick(struct daemon *d)
 
 	guard_reload(d, 0);
 	denials_reopen(d);
+	census_reopen(d);
 	if (now < d->next_look_ns)
 		return;
 	well = look(d, whole ? 0 : SF_STATUS_QUICK);

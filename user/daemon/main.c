@@ -2,15 +2,13 @@
 #include "daemon.h"
 #include "../change.h"
 #include "../cgroup.h"
-#include "../cleanup.h"
 #include "../config.h"
 #include "../escape.h"
-#include "../files.h"
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,18 +23,25 @@ int64_t daemon_now(void)
 	return t.tv_sec;
 }
 
+/* Unique on this host: when, who, which. */
+void daemon_new_id(struct daemon *d)
+{
+	static unsigned int number;
+
+	snprintf(d->last_id, sizeof(d->last_id), "%llx-%x-%x", (unsigned long long)time(NULL),
+		 (unsigned int)getpid(), number++);
+}
+
 void daemon_alert(struct daemon *d, int severity, const char *rule, const char *format, ...)
 {
 	static const char *const names[] = {"emerg",   "alert",	 "critical", "error",
 					    "warning", "notice", "info",     "debug"};
-	static unsigned int number;
 	static char text[8192]; /* one loop, one thread */
 	va_list args;
 	int n;
 
-	/* Unique on this host: when, who, which. */
-	n = snprintf(text, sizeof(text), "ALERT id=%llx-%x-%x rule=%s severity=%s ",
-		     (unsigned long long)time(NULL), (unsigned int)getpid(), number++, rule,
+	daemon_new_id(d);
+	n = snprintf(text, sizeof(text), "ALERT id=%s rule=%s severity=%s ", d->last_id, rule,
 		     names[severity & 7]);
 	va_start(args, format);
 	vsnprintf(text + n, sizeof(text) - (size_t)n, format, args);
@@ -49,20 +54,13 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *context)
 	struct daemon *d = context;
 
 	(void)usec;
+	state_tick(d);
 	guard_tick(d);
 	denials_tick(d);
+	census_tick(d);
 	upkeep_tick(d);
 	sf_syslog_flush(&d->log);
 	sd_event_source_set_time_relative(source, TICK_US);
-	return 0;
-}
-
-/* A command finished: its record was renamed into the state directory. */
-static int on_state_dir(sd_event_source *source, const struct inotify_event *event, void *context)
-{
-	(void)source;
-	if (event->len && !strcmp(event->name, "applied.conf"))
-		guard_reload(context, 0);
 	return 0;
 }
 
@@ -91,7 +89,6 @@ static int prepare_loop(struct daemon *d)
 	sd_event_add_signal(d->loop, NULL, SIGTERM, NULL, NULL);
 	sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
 	sd_event_add_signal(d->loop, NULL, SIGHUP, on_hangup, d);
-	sd_event_add_inotify(d->loop, NULL, d->policy.state_dir, IN_MOVED_TO, on_state_dir, d);
 	sd_event_set_watchdog(d->loop, 1);
 	ret = sd_event_add_time_relative(d->loop, &tick, CLOCK_MONOTONIC, TICK_US, TICK_US / 10,
 					 on_tick, d);
@@ -116,29 +113,26 @@ static int load_policy(struct daemon *d, struct sf_error *err)
 
 static int run(struct daemon *d, struct sf_error *err)
 {
-	_cleanup_close_ int lock = -1;
 	int ret = load_policy(d, err);
 
 	if (ret)
 		return ret;
 	if (geteuid() != 0)
 		return sf_fail(err, -EPERM, "this needs root");
-	lock = sf_lock(d->policy.state_dir, "daemon.lock", 0, err);
-	if (lock < 0)
-		return lock == -EBUSY
-			       ? sf_fail(err, -EBUSY, "another smtpfenced already watches %s",
-					 d->policy.state_dir)
-			       : lock;
 	ret = sf_cgroup_mount(d->mount, sizeof(d->mount), err);
 	if (ret)
 		return ret;
 	sf_syslog_init(&d->log, d->policy.syslog_socket, "smtpfenced");
-	sf_record_open(&d->record, d->policy.state_dir); /* a full disk is told by the tick */
 	ret = prepare_loop(d);
 	if (ret < 0)
 		return sf_fail(err, ret, "can't make the event loop: %s", strerror(-ret));
+	ret = state_start(d, err);
+	if (ret)
+		return ret;
 	/* denials.c first: its limits are what guard.c brings up to date. */
 	ret = denials_start(d);
+	if (ret >= 0)
+		ret = census_start(d);
 	guard_start(d);
 	if (ret >= 0)
 		ret = upkeep_start(d);
@@ -152,8 +146,9 @@ static int run(struct daemon *d, struct sf_error *err)
 	daemon_alert(d, LOG_INFO, "stopped", "mode=%s", sf_mode_name(d->policy.mode));
 	upkeep_stop(d);
 	guard_stop(d);
+	census_stop(d);
 	denials_stop(d);
-	sf_record_close(&d->record);
+	state_stop(d);
 	sf_syslog_close(&d->log);
 	sd_event_unref(d->loop);
 	return ret < 0 ? sf_fail(err, ret, "stopped: %s", strerror(-ret)) : 0;
@@ -168,7 +163,8 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
-	static struct daemon d = {.netlink_fd = -1, .clock_fd = -1, .denials_fd = -1};
+	static struct daemon d = {
+		.netlink_fd = -1, .clock_fd = -1, .denials_fd = -1, .lock_fd = -1};
 	struct sf_error err = {.code = 0};
 	int foreground = 0, option, ret;
 

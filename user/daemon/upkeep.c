@@ -5,6 +5,7 @@
  */
 #include "daemon.h"
 #include "../change.h"
+#include "../egress.h"
 #include "../cleanup.h"
 #include "../escape.h"
 #include "../files.h"
@@ -22,7 +23,8 @@
 #include <time.h>
 
 /* Seconds until the same failure is told again. */
-#define TELL_AGAIN 300
+#define TELL_AGAIN	300
+#define UPLINKS_SECONDS 10
 
 /* By the guard, which says what it finds broken before it mends it. */
 static void apply_again(struct daemon *d)
@@ -32,27 +34,45 @@ static void apply_again(struct daemon *d)
 	guard_tick(d);
 }
 
+static int speaks_of_links(const char *buffer, size_t size)
+{
+	const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)buffer;
+
+	for (; NLMSG_OK(message, size); message = NLMSG_NEXT(message, size))
+		if (message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK)
+			return 1;
+	return 0;
+}
+
 static int on_addresses(sd_event_source *source, int fd, uint32_t events, void *context)
 {
 	struct daemon *d = context;
-	char buffer[8192];
+	_Alignas(struct nlmsghdr) char buffer[8192];
+	int links = 0;
 	ssize_t n;
 
 	(void)source;
 	(void)events;
 	/* What changed is not read from the messages: they may be lost. All are listed anew. */
-	do
+	do {
 		n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-	while (n > 0 || (n < 0 && (errno == ENOBUFS || errno == EINTR)));
+		links |= n > 0 ? speaks_of_links(buffer, (size_t)n) : n < 0 && errno == ENOBUFS;
+	} while (n > 0 || (n < 0 && (errno == ENOBUFS || errno == EINTR)));
+	/* First: a new interface may carry packets by now. */
+	if (links)
+		customers_changed(d);
 	if (d->policy.mode != SF_MODE_OFF)
-		sf_fence_refresh_local_addrs(d->policy.pin_dir);
+		sf_fence_refresh_local_addrs(&d->policy);
+	d->next_uplinks = 0; /* at the next tick: routes may come by the thousand */
 	return 0;
 }
 
 static int watch_addresses(struct daemon *d)
 {
 	struct sockaddr_nl local = {.nl_family = AF_NETLINK,
-				    .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+				    .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+						 RTMGRP_LINK | RTMGRP_IPV4_ROUTE |
+						 RTMGRP_IPV6_ROUTE};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
 	if (fd < 0)
@@ -151,12 +171,50 @@ static void resolve(struct daemon *d)
 	}
 }
 
+/*
+ * Uplinks come and go; somebody may take our programs off them. Looked at when interfaces or routes
+ * changed, and every ten seconds.
+ */
+static void follow_uplinks(struct daemon *d)
+{
+	_cleanup_close_ int lock = -1;
+	struct sf_error err = {.code = 0};
+	struct sf_egress_status status;
+	char text[SF_ERROR_LEN * 2];
+	int64_t now = daemon_now();
+	int was_whole, changed = !d->next_uplinks;
+
+	if (d->policy.mode == SF_MODE_OFF || !d->policy.uplinks.count || now < d->next_uplinks)
+		return;
+	lock = sf_lock(d->policy.state_dir, "lock", 0, NULL);
+	if (lock < 0)
+		return; /* a command is at work: at the next tick */
+	d->next_uplinks = now + UPLINKS_SECONDS;
+	was_whole = !sf_egress_read(&d->policy, &status) && status.whole;
+	if (was_whole && !changed)
+		return;
+	if (sf_fence_refresh_uplinks(&d->policy, &err)) {
+		if (d->uplinks_told && now - d->uplinks_told < TELL_AGAIN)
+			return;
+		d->uplinks_told = now;
+		sf_escape_string(err.text, text, sizeof(text));
+		daemon_alert(d, LOG_ERR, "census_broken", "text=\"%s\"", text);
+		return;
+	}
+	if (!was_whole && !sf_egress_read(&d->policy, &status) && status.whole)
+		daemon_alert(d, LOG_NOTICE, "uplinks", "count=%zu text=\"counted on all of them\"",
+			     status.uplinks.count);
+	d->uplinks_told = 0;
+}
+
 void upkeep_tick(struct daemon *d)
 {
 	struct sf_error err = {.code = 0};
 	char text[SF_ERROR_LEN * 2];
 
 	resolve(d);
+	follow_uplinks(d);
+	customers_tick(d);
 	if (sf_rollback_left(&d->policy) == 0) {
 		int ret = sf_rollback_run(d->config_file, 0, &err);
 
@@ -183,12 +241,13 @@ int upkeep_start(struct daemon *d)
 	if (ret < 0)
 		return ret;
 	if (d->policy.mode != SF_MODE_OFF)
-		sf_fence_refresh_local_addrs(d->policy.pin_dir);
+		sf_fence_refresh_local_addrs(&d->policy);
 	return 0;
 }
 
 void upkeep_stop(struct daemon *d)
 {
+	customers_stop(d);
 	if (d->netlink_fd >= 0)
 		close(d->netlink_fd);
 	if (d->clock_fd >= 0)
