@@ -13,14 +13,14 @@ BPFTOOL  ?= $(shell for t in bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bp
 B        ?= build
 
 # Asked when something is first built, and once: `make deps` and `make on` run before they are there.
-LIBS     := libbpf libelf zlib libconfuse smartcols libsystemd json-c
+LIBS     := libbpf libelf zlib libconfuse smartcols libsystemd json-c sqlite3 libpcap
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBS)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs libbpf libelf zlib libconfuse))$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs libbpf libelf zlib libconfuse sqlite3 libpcap))$(PKG_LIBS)
 CPPFLAGS += -D_GNU_SOURCE -DSF_VERSION='"$(VERSION)"' -isystem $(B)/bpf $(PKG_CFLAGS)
 CFLAGS   ?= -O2 -g
 # What the code needs whatever CFLAGS says on the command line.
 STRICT   := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -fstack-protector-strong $(SANITIZE)
-LDLIBS    = $(PKG_LIBS) -lpthread
+LDLIBS    = $(PKG_LIBS) -lpthread -lm
 LDFLAGS  += -Wl,-z,relro,-z,now $(SANITIZE)
 
 # BPF programs need no kernel headers but the uapi ones, and no running kernel.
@@ -28,15 +28,16 @@ BPF_INC  := $(shell $(CC) -print-multiarch 2>/dev/null)
 BPFFLAGS  = -O2 -g -target bpf -mcpu=v3 -D__bpf__ -Wall -Wextra -Wno-unused-parameter \
 	    -I/usr/include/$(BPF_INC) $(shell pkg-config --cflags libbpf)
 
-OBJECTS  := connect roles
+OBJECTS  := connect roles egress gateway
 SKELS    := $(OBJECTS:%=$(B)/bpf/%.skel.h)
-USER_O   := $(patsubst %.c,$(B)/%.o,$(wildcard user/*.c))
+USER_O   := $(patsubst %.c,$(B)/%.o,$(wildcard user/*.c user/detect/*.c))
 DAEMON_O := $(patsubst %.c,$(B)/%.o,$(wildcard user/daemon/*.c))
 CLI_O    := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c))
 UNITS    := $(patsubst tests/unit/test_%.c,$(B)/tests/unit_%,$(wildcard tests/unit/test_*.c))
 
 .SECONDARY: $(OBJECTS:%=$(B)/bpf/%.bpf.o)
-.PHONY: all check test-programs unit bench check-vm clean format format-check
+BENCH_DETECT ?=
+.PHONY: all check test-programs unit bench bench-detect check-vm clean format format-check
 all: $(B)/smtpfence $(B)/smtpfenced
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/lib/*.h maps/*.h)
@@ -50,7 +51,7 @@ $(B)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -MMD -c $< -o $@
 
-$(B)/user/loader.o: $(SKELS)
+$(B)/user/egress.o $(B)/user/gateway_load.o $(B)/user/loader.o: $(SKELS)
 
 $(B)/libsmtpfence.a: $(USER_O)
 	rm -f $@ && $(AR) rcs $@ $^
@@ -66,21 +67,25 @@ $(B)/smtpfenced: $(DAEMON_O) $(B)/libsmtpfence.a
 $(B)/tests/unit_%: tests/unit/test_%.c $(B)/libsmtpfence.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -MMD $(LDFLAGS) $< $(B)/libsmtpfence.a $(LDLIBS) \
-		$(shell pkg-config --libs cmocka json-c) -o $@
+		$(shell pkg-config --libs cmocka json-c libsystemd) -o $@
 
 $(B)/tests/client: tests/net/client.c $(wildcard tests/net/client_*.h)
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(STRICT) $(CFLAGS) $< -pthread -o $@
 
+$(B)/tests/flood: tests/net/flood.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(STRICT) -O2 $(CFLAGS) $< -pthread -o $@
+
 $(B)/tests/bench-connect: tests/bench/connect.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(STRICT) -O2 $(CFLAGS) $< -pthread -o $@
 
-$(B)/tests/other.bpf.o: tests/net/other.bpf.c
+$(B)/tests/%.bpf.o: tests/net/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPFFLAGS) -c $< -o $@
 
-test-programs: all $(UNITS) $(B)/tests/client $(B)/tests/other.bpf.o
+test-programs: all $(UNITS) $(B)/tests/client $(B)/tests/flood $(B)/tests/other.bpf.o $(B)/tests/other_tc.bpf.o
 
 check: test-programs
 	$(PYTHON) tests/run.py $(TESTS)
@@ -90,6 +95,10 @@ unit: $(UNITS)
 
 bench: all $(B)/tests/bench-connect
 	$(PYTHON) tests/bench/bench.py $(BENCH)
+
+# Detection against the rules of others, on labelled traces.
+bench-detect: all
+	$(PYTHON) tests/detect/bench_detect.py $(BENCH_DETECT)
 
 # Other kernels, in virtual machines: make check-vm KERNELS="5.10 6.1"
 check-vm: test-programs
@@ -106,5 +115,6 @@ format:
 format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
+include tests/bpf/rules.mk
 include packaging/install.mk
 -include $(USER_O:.o=.d) $(DAEMON_O:.o=.d) $(CLI_O:.o=.d)

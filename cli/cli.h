@@ -45,9 +45,16 @@ int cmd_get(const struct sf_cli *cli, int argc, char **argv);
 int cmd_role(const struct sf_cli *cli, int argc, char **argv);
 int cmd_allow(const struct sf_cli *cli, int argc, char **argv);
 int cmd_quarantine(const struct sf_cli *cli, int argc, char **argv);
+int cmd_limit(const struct sf_cli *cli, int argc, char **argv);
+int cmd_gateway(const struct sf_cli *cli, int argc, char **argv);
 int cmd_remove(const struct sf_cli *cli, int argc, char **argv);
 int cmd_list(const struct sf_cli *cli, int argc, char **argv);
 int cmd_events(const struct sf_cli *cli, int argc, char **argv);
+int cmd_history(const struct sf_cli *cli, int argc, char **argv);
+int cmd_report(const struct sf_cli *cli, int argc, char **argv);
+int cmd_replay(const struct sf_cli *cli, int argc, char **argv);
+int cmd_census(const struct sf_cli *cli, int argc, char **argv);
+int cmd_top(const struct sf_cli *cli, int argc, char **argv);
 int cmd_doctor(const struct sf_cli *cli, int argc, char **argv);
 
 /* Output -------------------------------------------------------------------------------------- */
@@ -72,7 +79,7 @@ struct json_object *cli_json_text(const char *text);
 
 /*
  * A table: libsmartcols behind three calls. Columns are names divided by '|'; cells are copied and
- * must be escaped already. cli_table_print also releases.
+ * must be escaped already, and are shown as they are. cli_table_print also releases.
  */
 struct libscols_table;
 struct libscols_table *cli_table(const char *columns);

@@ -43,6 +43,7 @@ int cmd_doctor(const struct sf_cli *cli, int argc, char **argv)
 			paths[input.mail_path_count++] = policy.entries[i].value;
 	input.mail_paths = paths;
 	input.pin_dir = policy.pin_dir;
+	input.policy = &policy;
 	if (!sf_cgroup_mount(mount, sizeof(mount), NULL))
 		input.mount = mount;
 	sf_doctor_run(&input, report);

@@ -3,48 +3,120 @@
 #include "cli.h"
 #include "../user/cleanup.h"
 #include "../user/config.h"
+#include "../user/escape.h"
 #include "../user/record.h"
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
 
+/*
+ * A member as text; "" where there is none. The file may have been edited by hand or cut by a full
+ * disk: any member may be null or of another type, and NULL is what json-c gives for null.
+ */
 static const char *text_of(struct json_object *event, const char *key)
 {
 	struct json_object *value = NULL;
+	const char *text = NULL;
 
-	if (!json_object_object_get_ex(event, key, &value))
-		return "";
-	return json_object_get_string(value);
+	if (json_object_object_get_ex(event, key, &value))
+		text = json_object_get_string(value);
+	return text ? text : "";
+}
+
+/* Controls and what is no UTF-8: none is left by the daemon, who knows by others. */
+static char *without_controls(const char *text)
+{
+	size_t room = strlen(text) * 4 + 1;
+	char *safe = malloc(room);
+
+	if (safe)
+		sf_escape_controls(text, safe, room);
+	return safe;
+}
+
+/* The daemon escaped the text; JSON took the backslash before a quote away: it gets it back. */
+static void put(struct json_object *event, const char *before, const char *key)
+{
+	_cleanup_free_ char *text = without_controls(text_of(event, key));
+
+	fputs(before, stdout);
+	for (const char *p = text ? text : ""; *p; p++) {
+		if (*p == '"')
+			putchar('\\');
+		putchar(*p);
+	}
+}
+
+static void print_for_people(struct json_object *event)
+{
+	char stamp[20];
+
+	snprintf(stamp, sizeof(stamp), "%s", text_of(event, "time")); /* to the second */
+	json_object_object_add(event, "time", json_object_new_string(stamp));
+	put(event, "", "time");
+	put(event, " ", "verdict");
+	put(event, " ", "reason");
+	put(event, " user=", "user");
+	put(event, " uid=", "uid");
+	put(event, " pid=", "pid");
+	put(event, " comm=\"", "comm");
+	put(event, "\" in ", "cgroup");
+	put(event, " cwd=\"", "cwd");
+	put(event, "\" cmd=\"", "cmdline");
+	put(event, "\" to ", "daddr");
+	put(event, " port ", "dport");
+	putchar('\n');
+}
+
+/* Not the line itself: the parser takes more than JSON allows. Events have no members in members.
+ */
+static void print_for_programs(struct json_object *event)
+{
+	struct json_object *safe = json_object_new_object();
+
+	json_object_object_foreach(event, key, value)
+	{
+		_cleanup_free_ char *name = without_controls(key);
+		_cleanup_free_ char *text = NULL;
+
+		if (json_object_is_type(value, json_type_string)) {
+			text = without_controls(json_object_get_string(value));
+			value = text ? json_object_new_string(text) : NULL;
+		} else if (json_object_is_type(value, json_type_int)) {
+			value = json_object_get(value);
+		} else {
+			value = NULL;
+		}
+		if (name)
+			json_object_object_add(safe, name, value);
+		else
+			json_object_put(value);
+	}
+	puts(json_object_to_json_string_ext(safe, JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(safe);
 }
 
 static void print_event(const struct sf_cli *cli, const char *line, const char *since)
 {
 	struct json_object *event = json_tokener_parse(line);
-	const char *where;
 
-	/* A line that a full disk cut short is passed over. */
-	if (!event || strcmp(text_of(event, "time"), since) < 0) {
+	/* A line that a full disk cut short is passed over; so is what is no event. */
+	if (!json_object_is_type(event, json_type_object) ||
+	    strcmp(text_of(event, "time"), since) < 0) {
 		json_object_put(event);
 		return;
 	}
-	if (cli->json) {
-		fputs(line, stdout);
-	} else {
-		where = text_of(event, "cgroup");
-		printf("%.19s %s %s user=%s uid=%s pid=%s comm=\"%s\" in %s cwd=\"%s\" cmd=\"%s\" "
-		       "to "
-		       "%s port %s\n",
-		       text_of(event, "time"), text_of(event, "verdict"), text_of(event, "reason"),
-		       text_of(event, "user"), text_of(event, "uid"), text_of(event, "pid"),
-		       text_of(event, "comm"), where, text_of(event, "cwd"),
-		       text_of(event, "cmdline"), text_of(event, "daddr"), text_of(event, "dport"));
-	}
+	if (cli->json)
+		print_for_programs(event);
+	else
+		print_for_people(event);
 	json_object_put(event);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* on, off, monitor, apply, check: what sets the whole fence. */
 #include "cli.h"
+#include "open_list.h"
 #include "../user/change.h"
 #include "../user/config.h"
 #include "../user/escape.h"
@@ -162,17 +163,16 @@ struct mode_options {
 	int confirm;
 	int boot;
 	int dry_run;
+	int kill;
 };
 
 static int parse_mode_options(const struct sf_cli *cli, int argc, char **argv,
 			      struct mode_options *out)
 {
 	static const struct option options[] = {
-		{"rollback", required_argument, NULL, 'r'},
-		{"confirm", no_argument, NULL, 'c'},
-		{"boot", no_argument, NULL, 'b'},
-		{"dry-run", no_argument, NULL, 'n'},
-		{NULL, 0, NULL, 0},
+		{"rollback", required_argument, NULL, 'r'}, {"confirm", no_argument, NULL, 'c'},
+		{"boot", no_argument, NULL, 'b'},	    {"dry-run", no_argument, NULL, 'n'},
+		{"kill", no_argument, NULL, 'k'},	    {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -196,6 +196,9 @@ static int parse_mode_options(const struct sf_cli *cli, int argc, char **argv,
 		case 'n':
 			out->dry_run = 1;
 			break;
+		case 'k':
+			out->kill = 1;
+			break;
 		default:
 			return SF_EXIT_USAGE;
 		}
@@ -206,14 +209,22 @@ static int parse_mode_options(const struct sf_cli *cli, int argc, char **argv,
 	return 0;
 }
 
+/* What `on` does about connections that were open before. */
+enum open_before { LEAVE, LIST, END };
+
 /* Say what was done, and prove it. */
 static int finish(const struct sf_cli *cli, const struct sf_policy *policy,
-		  const struct sf_fence_result *result, int dry_run, int proof)
+		  const struct sf_fence_result *result, int dry_run, int proof,
+		  enum open_before open_before)
 {
 	struct json_object *json = cli->json ? json_object_new_object() : NULL;
 	int status = SF_EXIT_OK;
 
 	cli_note_unresolved(policy);
+	if (result->no_census[0])
+		cli_note("connections are not counted on the uplinks: %s", result->no_census);
+	if (result->no_gateway[0])
+		cli_note("not all customers are fenced: %s", result->no_gateway);
 	if (result->unresolved[0])
 		cli_note("not in effect until they resolve: %s", result->unresolved);
 	if (result->loaded && !result->can_set_errno && policy->deny_errno != EPERM)
@@ -234,6 +245,8 @@ static int finish(const struct sf_cli *cli, const struct sf_policy *policy,
 		if (status)
 			return status;
 	}
+	if (open_before != LEAVE)
+		cli_open_connections(policy, open_before == END, json);
 	if (json)
 		cli_print_json(json);
 	return status;
@@ -251,7 +264,8 @@ static int set_mode(const struct sf_cli *cli, int argc, char **argv, int mode)
 	if (ret)
 		return ret;
 	if (options.dry_run || options.boot || (options.confirm && options.rollback) ||
-	    (options.rollback && mode == SF_MODE_OFF))
+	    (options.rollback && mode == SF_MODE_OFF) ||
+	    (options.kill && (options.confirm || mode != SF_MODE_ENFORCE)))
 		return cli_usage(cli, "these options do not go with `%s`; see smtpfence %s --help",
 				 argv[0], argv[0]);
 	if (sf_change_begin(cli->config_file,
@@ -301,7 +315,10 @@ static int set_mode(const struct sf_cli *cli, int argc, char **argv, int mode)
 		cli_note("this is undone in %lld seconds unless you run: smtpfence %s --confirm",
 			 (long long)options.rollback, mode == SF_MODE_ENFORCE ? "on" : "monitor");
 	}
-	status = finish(cli, &change.policy, &result, 0, 1);
+	status = finish(cli, &change.policy, &result, 0, 1,
+			mode != SF_MODE_ENFORCE ? LEAVE
+			: options.kill		? END
+						: LIST);
 	sf_change_end(&change);
 	return status;
 }
@@ -334,6 +351,8 @@ int cmd_apply(const struct sf_cli *cli, int argc, char **argv)
 		return ret;
 	if (options.rollback || options.confirm)
 		return cli_usage(cli, "--rollback and --confirm go with `on` and `monitor`");
+	if (options.kill)
+		return cli_usage(cli, "--kill goes with `on`");
 	if (options.boot) {
 		/* A change that was not confirmed before the reboot is not kept by it. */
 		if (sf_rollback_run(cli->config_file, 1, &err) == 1)
@@ -356,7 +375,7 @@ int cmd_apply(const struct sf_cli *cli, int argc, char **argv)
 		sf_change_end(&change);
 		return cli_failed(cli, &err);
 	}
-	status = finish(cli, &change.policy, &result, options.dry_run, options.boot);
+	status = finish(cli, &change.policy, &result, options.dry_run, options.boot, LEAVE);
 	sf_change_end(&change);
 	return status;
 }

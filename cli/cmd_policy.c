@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* mail, fence, exempt, allow, quarantine, remove, list, set, get: what changes single entries. */
+/* mail, fence, exempt, allow, quarantine, limit, remove, list, set, get: what changes single
+ * entries. */
 #include "cli.h"
 #include "../user/change.h"
 #include "../user/config.h"
@@ -16,18 +17,17 @@
 
 /* Options of entries; which of them a command takes is checked by the caller. */
 struct entry_options {
-	const char *users, *ports, *ttl, *comment;
+	const char *users, *ports, *ttl, *on, *comment, *warn, *act;
 };
 
 static int parse_entry_options(const struct sf_cli *cli, int argc, char **argv, const char *allowed,
 			       struct entry_options *out)
 {
 	static const struct option options[] = {
-		{"user", required_argument, NULL, 'u'},
-		{"port", required_argument, NULL, 'p'},
-		{"ttl", required_argument, NULL, 't'},
-		{"comment", required_argument, NULL, 'c'},
-		{NULL, 0, NULL, 0},
+		{"user", required_argument, NULL, 'u'},	   {"port", required_argument, NULL, 'p'},
+		{"ttl", required_argument, NULL, 't'},	   {"on", required_argument, NULL, 'o'},
+		{"comment", required_argument, NULL, 'c'}, {"warn", required_argument, NULL, 'w'},
+		{"act", required_argument, NULL, 'a'},	   {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -43,9 +43,32 @@ static int parse_entry_options(const struct sf_cli *cli, int argc, char **argv, 
 			out->ports = optarg;
 		else if (option == 't')
 			out->ttl = optarg;
+		else if (option == 'o')
+			out->on = optarg;
+		else if (option == 'w')
+			out->warn = optarg;
+		else if (option == 'a')
+			out->act = optarg;
 		else
 			out->comment = optarg;
 	}
+	return 0;
+}
+
+/* --warn and --act; one that is left out is no limit. */
+static int take_limits(const struct entry_options *options, struct sf_entry *entry,
+		       struct sf_error *err)
+{
+	struct sf_error inner = {.code = 0};
+	struct sf_pair pair;
+
+	if (!options->warn && !options->act)
+		return 0;
+	if (sf_pair_parse(options->warn ? options->warn : "0", options->act ? options->act : "0",
+			  &pair, &inner))
+		return sf_fail_usage(err, "--warn, --act: %s", inner.text);
+	entry->warn = pair.warn;
+	entry->act = pair.act;
 	return 0;
 }
 
@@ -80,9 +103,11 @@ static int take_options(const struct entry_options *options, struct sf_entry *en
 		memcpy(entry->ports, scratch.ports.port, sizeof(entry->ports));
 		entry->port_count = scratch.ports.count;
 	}
-	if (!options->users)
+	if (take_limits(options, entry, err))
+		return -EINVAL;
+	if (!options->users && !options->on)
 		return 0;
-	entry->user_names = strdup(options->users);
+	entry->user_names = strdup(options->on ? options->on : options->users);
 	return entry->user_names ? 0 : sf_fail(err, -ENOMEM, "no memory");
 }
 
@@ -142,6 +167,10 @@ static int put_entry(const struct sf_cli *cli, struct sf_entry *entry,
 		sf_change_end(&change);
 		return cli_failed(cli, &err);
 	}
+	if (result.no_census[0])
+		cli_note("connections are not counted on the uplinks: %s", result.no_census);
+	if (result.no_gateway[0])
+		cli_note("not all customers are fenced: %s", result.no_gateway);
 	if (result.unresolved[0])
 		cli_note("not in effect until they resolve: %s", result.unresolved);
 	if (change.policy.mode == SF_MODE_OFF)
@@ -245,19 +274,34 @@ static int cmd_sender(const struct sf_cli *cli, int argc, char **argv, const cha
 	if (kind < 0)
 		return cli_usage(cli, "%s takes: %s VALUE; not \"%.40s\"", argv[0], kinds,
 				 argv[optind]);
+	/* A network with its interface is a source: destinations have none. */
+	if (kind == SF_ENTRY_ALLOW_NET && options.on)
+		kind = SF_ENTRY_ALLOW_SOURCE;
 	entry.kind = (enum sf_entry_kind)kind;
+	if (options.on && kind != SF_ENTRY_ALLOW_SOURCE)
+		return cli_usage(cli, "--on is for allow source and allow net");
+	if (kind == SF_ENTRY_ALLOW_SOURCE && (options.ttl || options.ports))
+		return cli_usage(cli, "a source takes no --ttl and no --port: it may send mail "
+				      "until it is removed");
+	if (kind >= SF_ENTRY_LIMIT_USER && !options.warn && !options.act)
+		return cli_usage(cli, "%s needs --warn N, --act N, or both", argv[0]);
 	ret = set_value(cli, &entry, argv[optind + 1]);
 	return ret ? ret : put_entry(cli, &entry, &options);
 }
 
 int cmd_allow(const struct sf_cli *cli, int argc, char **argv)
 {
-	return cmd_sender(cli, argc, argv, "ptc", "user|group|net|host");
+	return cmd_sender(cli, argc, argv, "ptco", "user|group|net|host|source");
 }
 
 int cmd_quarantine(const struct sf_cli *cli, int argc, char **argv)
 {
 	return cmd_sender(cli, argc, argv, "tc", "user|cgroup|net");
+}
+
+int cmd_limit(const struct sf_cli *cli, int argc, char **argv)
+{
+	return cmd_sender(cli, argc, argv, "wac", "user|cgroup|net");
 }
 
 int cmd_remove(const struct sf_cli *cli, int argc, char **argv)
@@ -299,7 +343,8 @@ int cmd_remove(const struct sf_cli *cli, int argc, char **argv)
 			return ret;
 		/* Networks are kept in their shortest form; a user who is gone can still go. */
 		if (sf_entry_resolve(&wanted, &err) && kind != SF_ENTRY_ALLOW_USER &&
-		    kind != SF_ENTRY_ALLOW_GROUP && kind != SF_ENTRY_QUARANTINE_USER)
+		    kind != SF_ENTRY_ALLOW_GROUP && kind != SF_ENTRY_QUARANTINE_USER &&
+		    kind != SF_ENTRY_LIMIT_USER)
 			return cli_failed(cli, &err);
 	}
 	sf_escape_string(wanted.value, shown, sizeof(shown));
@@ -341,12 +386,13 @@ int cmd_list(const struct sf_cli *cli, int argc, char **argv)
 	if (cli->json)
 		list = json_object_new_array();
 	else
-		table = cli_table("KIND|VALUE|USERS|PORTS|UNTIL|FROM|COMMENT");
+		table = cli_table("KIND|VALUE|USERS|PORTS|LIMIT|UNTIL|FROM|COMMENT");
 	for (size_t i = 0; i < policy.entry_count; i++) {
 		const struct sf_entry *e = &policy.entries[i];
 		char value[SF_NAME_MAX * 4], comment[SF_COMMENT_MAX * 4];
-		char users[256] = "", ports[64] = "", until[64] = "";
+		char users[256] = "", ports[64] = "", until[64] = "", limit[32] = "";
 		const char *from = e->managed ? "command" : "file";
+		int limited = e->kind >= SF_ENTRY_LIMIT_USER;
 
 		sf_escape_string(e->value, value, sizeof(value));
 		sf_escape_string(e->comment, comment, sizeof(comment));
@@ -360,10 +406,13 @@ int cmd_list(const struct sf_cli *cli, int argc, char **argv)
 				 p ? "," : "", e->ports[p]);
 		if (e->expires)
 			sf_time_format(e->expires, until, sizeof(until));
+		if (limited)
+			snprintf(limit, sizeof(limit), "%u,%u", e->warn, e->act);
 		if (table) {
-			cli_table_row(table, 7, sf_entry_words[e->kind], value,
+			cli_table_row(table, 8, sf_entry_words[e->kind], value,
 				      users[0] ? users : "-", ports[0] ? ports : "-",
-				      until[0] ? until : "-", from, comment);
+				      limit[0] ? limit : "-", until[0] ? until : "-", from,
+				      comment);
 			continue;
 		}
 		struct json_object *one = json_object_new_object();
@@ -373,6 +422,9 @@ int cmd_list(const struct sf_cli *cli, int argc, char **argv)
 		json_object_object_add(one, "value", json_object_new_string(value));
 		json_object_object_add(one, "users", json_object_new_string(users));
 		json_object_object_add(one, "ports", json_object_new_string(ports));
+		json_object_object_add(one, "warn",
+				       limited ? json_object_new_int64(e->warn) : NULL);
+		json_object_object_add(one, "act", limited ? json_object_new_int64(e->act) : NULL);
 		json_object_object_add(one, "until", json_object_new_string(until));
 		json_object_object_add(one, "from", json_object_new_string(from));
 		json_object_object_add(one, "comment", json_object_new_string(comment));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* status and test: what the kernel does, and the proof by real connections. */
 #include "cli.h"
+#include "../user/census.h"
 #include "../user/change.h"
 #include "../user/config.h"
 #include "../user/escape.h"
@@ -50,6 +51,74 @@ static struct json_object *counters_json(const struct sf_status *status)
 	return counters;
 }
 
+static void add_uplink(struct json_object *attached, const char *hook, const char *name,
+		       const struct sf_tc_state *state)
+{
+	struct json_object *one;
+
+	if (!state->in_effect)
+		return;
+	one = json_object_new_object();
+	json_object_object_add(one, "hook", json_object_new_string(hook));
+	json_object_object_add(one, "target", cli_json_text(name));
+	json_object_object_add(one, "program_id", json_object_new_int64(state->program_id));
+	json_object_array_add(attached, one);
+}
+
+static void add_uplinks(struct json_object *attached, const struct sf_status *status)
+{
+	const struct sf_egress_status *e = &status->egress;
+
+	for (size_t i = 0; i < e->uplinks.count; i++) {
+		add_uplink(attached, "egress", e->uplinks.link[i].name, &e->out[i]);
+		add_uplink(attached, "ingress", e->uplinks.link[i].name, &e->in[i]);
+	}
+}
+
+static void add_customers(struct json_object *attached, const struct sf_status *status)
+{
+	const struct sf_gateway_status *g = &status->gateway;
+
+	for (size_t i = 0; i < g->customers.count; i++) {
+		struct json_object *one;
+
+		if (!g->place[i].how)
+			continue;
+		one = json_object_new_object();
+		json_object_object_add(one, "hook", json_object_new_string("gateway"));
+		json_object_object_add(one, "target", cli_json_text(g->customers.link[i].name));
+		json_object_object_add(one, "program_id",
+				       json_object_new_int64(g->place[i].program_id));
+		json_object_object_add(one, "how", json_object_new_string(g->place[i].how));
+		json_object_array_add(attached, one);
+	}
+}
+
+static struct json_object *census_json(const struct sf_policy *policy)
+{
+	struct json_object *json = json_object_new_object();
+	uint64_t counter[SF_CENSUS_COUNTER_MAX];
+
+	sf_census_counters(policy->pin_dir, counter);
+	for (int i = 0; i < SF_CENSUS_COUNTER_COUNT; i++)
+		json_object_object_add(json, sf_census_counter_names[i],
+				       json_object_new_uint64(counter[i]));
+	return json;
+}
+
+static void print_census(const struct sf_policy *policy)
+{
+	uint64_t counter[SF_CENSUS_COUNTER_MAX];
+
+	sf_census_counters(policy->pin_dir, counter);
+	if (counter[SF_CENSUS_SYN])
+		printf("on the uplinks: %" PRIu64 " SYNs, %" PRIu64 " to fenced ports\n",
+		       counter[SF_CENSUS_SYN], counter[SF_CENSUS_FENCED]);
+	for (int i = SF_CENSUS_FENCED + 1; i < SF_CENSUS_COUNTER_COUNT; i++)
+		if (counter[i])
+			printf("  %s: %" PRIu64 "\n", sf_census_counter_names[i], counter[i]);
+}
+
 static void print_json(const struct sf_status *status, const struct sf_policy *policy)
 {
 	struct json_object *json = json_object_new_object();
@@ -74,6 +143,8 @@ static void print_json(const struct sf_status *status, const struct sf_policy *p
 		json_object_object_add(one, "program_id", json_object_new_int64(hook->program_id));
 		json_object_array_add(attached, one);
 	}
+	add_uplinks(attached, status);
+	add_customers(attached, status);
 	for (size_t i = 0; i < status->role_count; i++) {
 		const struct sf_role_status *role = &status->role[i];
 		struct json_object *one = json_object_new_object();
@@ -89,6 +160,7 @@ static void print_json(const struct sf_status *status, const struct sf_policy *p
 	json_object_object_add(json, "attached", attached);
 	json_object_object_add(json, "roles", roles);
 	json_object_object_add(json, "counters", counters_json(status));
+	json_object_object_add(json, "census", census_json(policy));
 	json_object_object_add(json, "faults", faults);
 	json_object_object_add(json, "config", cli_json_text(policy->config_file));
 	cli_print_json(json);
@@ -120,6 +192,26 @@ static void print_table(const struct sf_status *status, const struct sf_policy *
 			      hook->in_effect ? number : "not in effect",
 			      hook->in_effect ? loaded : "-");
 	}
+	for (size_t i = 0; i < status->egress.uplinks.count; i++) {
+		const struct sf_tc_state *state = &status->egress.out[i];
+
+		snprintf(number, sizeof(number), "%u", state->program_id);
+		sf_escape_string(status->egress.uplinks.link[i].name, name, sizeof(name));
+		cli_table_row(table, 4, state->tcx ? "egress (tcx)" : "egress (clsact)",
+			      state->in_effect ? name : "-",
+			      state->in_effect ? number : "not in effect", "-");
+	}
+	for (size_t i = 0; i < status->gateway.customers.count; i++) {
+		const struct sf_gateway_place *place = &status->gateway.place[i];
+		char hook[32];
+
+		if (status->gateway.customers.link[i].is_uplink)
+			continue;
+		snprintf(number, sizeof(number), "%u", place->program_id);
+		snprintf(hook, sizeof(hook), "gateway (%s)", place->how ? place->how : "-");
+		sf_escape_string(status->gateway.customers.link[i].name, name, sizeof(name));
+		cli_table_row(table, 4, hook, name, place->how ? number : "not in effect", "-");
+	}
 	cli_table_print(table);
 	if (status->role_count) {
 		putchar('\n');
@@ -147,6 +239,7 @@ static void print_table(const struct sf_status *status, const struct sf_policy *
 		if (status->counter[SF_COUNTER_LOSS(l)])
 			printf("  %s: %" PRIu64 "\n", sf_loss_names[l],
 			       status->counter[SF_COUNTER_LOSS(l)]);
+	print_census(policy);
 	if (!status->daemon_runs && status->mode != SF_MODE_OFF)
 		puts("\nsmtpfenced does not run: what is denied is counted, but nobody explains or "
 		     "alerts");

@@ -9,7 +9,7 @@
 #include <string.h>
 
 const struct sf_command sf_commands[] = {
-	{"on", "[--rollback TIME | --confirm]",
+	{"on", "[--kill] [--rollback TIME | --confirm]",
 	 "enforce: only the mail server opens SMTP connections", cmd_on},
 	{"off", "", "detach the fence; everybody may connect", cmd_off},
 	{"monitor", "[--rollback TIME]", "allow, and count and report what would be denied",
@@ -22,10 +22,16 @@ const struct sf_command sf_commands[] = {
 	{"fence", "cgroup|unit NAME [--comment TEXT]", "this cgroup subtree is fenced", cmd_role},
 	{"exempt", "cgroup|unit NAME [--comment TEXT]", "this cgroup subtree is not fenced",
 	 cmd_role},
-	{"allow", "user|group|net|host VALUE [--port N,..] [--ttl TIME] [--comment TEXT]",
-	 "allow a sender or a destination", cmd_allow},
+	{"allow",
+	 "user|group|net|host|source VALUE [--port N,..] [--ttl TIME] [--on INTERFACE,..] "
+	 "[--comment TEXT]",
+	 "allow a sender, a destination, or a customer's source", cmd_allow},
 	{"quarantine", "user|cgroup|net VALUE [--ttl TIME] [--comment TEXT]",
 	 "deny a sender whatever else would allow it", cmd_quarantine},
+	{"limit", "user|cgroup|net VALUE --warn N --act N [--comment TEXT]",
+	 "a sender's own limits on connections in 10 minutes", cmd_limit},
+	{"gateway", "add|remove|list [INTERFACE|PATTERN] [--net NET,..] [--comment TEXT]",
+	 "interfaces behind which customers are: only mail_hosts send mail", cmd_gateway},
 	{"remove", "KIND VALUE", "take an entry out (mail cgroup X, allow user Y, ...)",
 	 cmd_remove},
 	{"list", "", "the entries in force", cmd_list},
@@ -34,6 +40,20 @@ const struct sf_command sf_commands[] = {
 	{"check", "", "check the files only", cmd_check},
 	{"events", "[--follow] [--since TIME]", "denied connections, as the daemon recorded them",
 	 cmd_events},
+	{"history", "WHO [--since TIME]", "what a sender did by the hour or day, and its alarms",
+	 cmd_history},
+	{"report", "WHO [--since TIME] [--format text|json|html] [--output FILE]",
+	 "all that is known of a sender, as an abuse ticket", cmd_report},
+	{"replay",
+	 "FILE [--mail NET|CGROUP] [--learn TIME] [--ports N,..] [--warn N] [--act N] "
+	 "[--hour-warn N] [--hour-act N] [--distinct N] [--newcomer N] [--crowd N] "
+	 "[--cooldown TIME] [--senders N]",
+	 "run the detection on a capture or CSV trace, print its alerts", cmd_replay},
+	{"sources", "[--since TIME] [--sort FIGURE] [--limit N]",
+	 "who opens connections through the uplinks, by address", cmd_census},
+	{"senders", "[--since TIME] [--sort FIGURE] [--limit N]",
+	 "who opens connections, by user and cgroup", cmd_census},
+	{"top", "[--sort FIGURE] [--once]", "the busiest senders and sources, live", cmd_top},
 	{"test", "", "try real connections from a throw-away cgroup", cmd_test},
 	{"doctor", "", "is this host fit, and is anything in the way", cmd_doctor},
 	{NULL, NULL, NULL, NULL},

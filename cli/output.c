@@ -109,6 +109,8 @@ struct libscols_table *cli_table(const char *columns)
 	for (char *name = strtok_r(copy, "|", &save); name; name = strtok_r(NULL, "|", &save))
 		scols_table_new_column(table, name, 0, 0);
 	free(copy);
+	/* Cells are escaped already: the library's own way would turn \x1b into \x5cx1b. */
+	scols_table_enable_noencoding(table, 1);
 	/* To a pipe nothing is cut; a terminal wraps by itself. */
 	scols_table_enable_nowrap(table, isatty(STDOUT_FILENO) ? 0 : 1);
 	return table;
@@ -120,8 +122,16 @@ void cli_table_row(struct libscols_table *table, size_t cells, ...)
 	va_list args;
 
 	va_start(args, cells);
-	for (size_t i = 0; line && i < cells; i++)
-		scols_line_set_data(line, i, va_arg(args, const char *));
+	for (size_t i = 0; line && i < cells; i++) {
+		const char *cell = va_arg(args, const char *);
+		size_t room = strlen(cell) * 4 + 1;
+		char *safe = malloc(room);
+
+		/* Changes nothing in a text that is escaped; one that is not does no harm. */
+		if (safe)
+			sf_escape_controls(cell, safe, room);
+		scols_line_refer_data(line, i, safe);
+	}
 	va_end(args);
 }
 
