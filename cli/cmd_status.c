@@ -166,10 +166,48 @@ static void print_json(const struct sf_status *status, const struct sf_policy *p
 	cli_print_json(json);
 }
 
+static void add_hook(struct libscols_table *table, const char *hook, const char *at, int in_effect,
+		     uint32_t program_id)
+{
+	char number[32], loaded[64];
+
+	snprintf(number, sizeof(number), "%u", program_id);
+	cli_time((int64_t)sf_status_loaded_at(program_id), loaded, sizeof(loaded));
+	cli_table_row(table, 4, hook, at, in_effect ? number : "not in effect",
+		      in_effect ? loaded : "-");
+}
+
+static void print_hooks(const struct sf_status *status)
+{
+	struct libscols_table *table = cli_table("HOOK|AT|PROGRAM|LOADED");
+	char name[IF_NAMESIZE * 4], kind[32];
+
+	for (int h = 0; h < SF_HOOK_COUNT; h++)
+		add_hook(table, sf_hooks[h].name, status->hook[h].target, status->hook[h].in_effect,
+			 status->hook[h].program_id);
+	for (size_t i = 0; i < status->egress.uplinks.count; i++) {
+		const struct sf_tc_state *state = &status->egress.out[i];
+
+		sf_escape_string(status->egress.uplinks.link[i].name, name, sizeof(name));
+		add_hook(table, state->tcx ? "egress (tcx)" : "egress (clsact)", name,
+			 state->in_effect, state->program_id);
+	}
+	for (size_t i = 0; i < status->gateway.customers.count; i++) {
+		const struct sf_gateway_place *place = &status->gateway.place[i];
+
+		if (status->gateway.customers.link[i].is_uplink)
+			continue;
+		snprintf(kind, sizeof(kind), "gateway (%s)", place->how ? place->how : "-");
+		sf_escape_string(status->gateway.customers.link[i].name, name, sizeof(name));
+		add_hook(table, kind, name, place->how != NULL, place->program_id);
+	}
+	cli_table_print(table);
+}
+
 static void print_table(const struct sf_status *status, const struct sf_policy *policy)
 {
 	struct libscols_table *table;
-	char text[512], number[32], loaded[64], name[SF_NAME_MAX * 2];
+	char text[512], name[SF_NAME_MAX * 2];
 
 	int part = status->wanted == SF_MODE_ENFORCE && (status->hook[SF_HOOK_CONNECT4].in_effect ||
 							 status->hook[SF_HOOK_CONNECT6].in_effect);
@@ -182,37 +220,7 @@ static void print_table(const struct sf_status *status, const struct sf_policy *
 	       text);
 	sf_key_get(policy, &sf_keys[sf_key_find("ports")], text, sizeof(text));
 	printf("fenced ports: %s\n\n", text);
-	table = cli_table("HOOK|AT|PROGRAM|LOADED");
-	for (int h = 0; h < SF_HOOK_COUNT; h++) {
-		const struct sf_hook_status *hook = &status->hook[h];
-
-		snprintf(number, sizeof(number), "%u", hook->program_id);
-		cli_time((int64_t)hook->loaded_at, loaded, sizeof(loaded));
-		cli_table_row(table, 4, sf_hooks[h].name, hook->in_effect ? hook->target : "-",
-			      hook->in_effect ? number : "not in effect",
-			      hook->in_effect ? loaded : "-");
-	}
-	for (size_t i = 0; i < status->egress.uplinks.count; i++) {
-		const struct sf_tc_state *state = &status->egress.out[i];
-
-		snprintf(number, sizeof(number), "%u", state->program_id);
-		sf_escape_string(status->egress.uplinks.link[i].name, name, sizeof(name));
-		cli_table_row(table, 4, state->tcx ? "egress (tcx)" : "egress (clsact)",
-			      state->in_effect ? name : "-",
-			      state->in_effect ? number : "not in effect", "-");
-	}
-	for (size_t i = 0; i < status->gateway.customers.count; i++) {
-		const struct sf_gateway_place *place = &status->gateway.place[i];
-		char hook[32];
-
-		if (status->gateway.customers.link[i].is_uplink)
-			continue;
-		snprintf(number, sizeof(number), "%u", place->program_id);
-		snprintf(hook, sizeof(hook), "gateway (%s)", place->how ? place->how : "-");
-		sf_escape_string(status->gateway.customers.link[i].name, name, sizeof(name));
-		cli_table_row(table, 4, hook, name, place->how ? number : "not in effect", "-");
-	}
-	cli_table_print(table);
+	print_hooks(status);
 	if (status->role_count) {
 		putchar('\n');
 		table = cli_table("ROLE|CGROUP|NOW");

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs the tests: unit binaries (build/tests/unit_*, cmocka) and tests/net/test_*.py.
+"""Runs the tests: unit binaries (build/tests/unit_*, cmocka), tests/bpf/test_*.py and
+tests/net/test_*.py.
 
     tests/run.py [-l] [PATTERN...]     a pattern is part of a name, or a shell pattern
 
-Each net test runs in a process of its own, under a time limit, and gets a Lab when it takes an
+Each of the latter runs in a process of its own, under a time limit, and gets a Lab when it takes an
 argument. What it leaves behind, this runner removes. The last line is exactly
 "N passed, N failed, N skipped"; exit status 1 when something failed.
 """
@@ -26,12 +27,13 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = os.path.join(HERE, "net")
+BPF = os.path.join(HERE, "bpf")
 BUILD = os.environ.get("SMTPFENCE_BUILD", os.path.join(os.path.dirname(HERE), "build"))
 TIME_LIMIT = 60         # seconds a test; a test may set its own by @limits.seconds(N)
 GRACE = 10              # more, before it is killed
 PR_SET_PDEATHSIG = 1
 
-sys.path.insert(0, NET)
+sys.path[:0] = [NET, BPF]
 sys.dont_write_bytecode = True
 import leftovers        # noqa: E402
 
@@ -116,7 +118,7 @@ def run_docs(tally):
 def discover(tally):
     """[(name, function)] in the order of the files. A file that does not import is a failure."""
     found = []
-    for file in sorted(glob.glob(f"{NET}/test_*.py")):
+    for file in sorted(glob.glob(f"{BPF}/test_*.py")) + sorted(glob.glob(f"{NET}/test_*.py")):
         module_name = os.path.basename(file)[:-3]
         try:
             module = importlib.import_module(module_name)
@@ -134,7 +136,7 @@ def describe(error):
     """The message, and where in the tests it happened."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if os.path.dirname(frame.filename) == NET:
+        if os.path.dirname(frame.filename) in (NET, BPF):
             where += f" < {os.path.basename(frame.filename)}:{frame.lineno}"
     text = str(error) or type(error).__name__
     if not isinstance(error, (AssertionError, OutOfTime)):

@@ -100,13 +100,30 @@ static int id_of_map(int fd, __u32 *id)
 	return 0;
 }
 
+static uint64_t wall_of_load(const struct bpf_prog_info *info)
+{
+	struct timespec boot, wall;
+
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (uint64_t)(wall.tv_sec - boot.tv_sec) + info->load_time / 1000000000ULL;
+}
+
+uint64_t sf_status_loaded_at(uint32_t program_id)
+{
+	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : wall_of_load(&info);
+}
+
 /* Is the program ours by name, and does it use the maps that are pinned (those that are open)? */
 static int uses_our_maps(__u32 program_id, const struct sf_hook_info *hook,
 			 const struct sf_loaded *maps, struct sf_hook_status *out)
 {
 	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
 	struct bpf_prog_info info = {};
-	struct timespec boot, wall;
 	__u32 ids[64], len = sizeof(info), used = 0;
 
 	if (fd < 0)
@@ -116,9 +133,7 @@ static int uses_our_maps(__u32 program_id, const struct sf_hook_info *hook,
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) ||
 	    strncmp(info.name, hook->program, BPF_OBJ_NAME_LEN - 1))
 		return 0;
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	clock_gettime(CLOCK_REALTIME, &wall);
-	out->loaded_at = (uint64_t)(wall.tv_sec - boot.tv_sec) + info.load_time / 1000000000ULL;
+	out->loaded_at = wall_of_load(&info);
 	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++) {
 		for (int m = 0; m < SF_MAP_COUNT; m++) {
 			__u32 id = 0;

@@ -57,6 +57,8 @@ struct sf_status {
  */
 int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *status,
 		   struct sf_error *err);
+/* When a program was loaded, in seconds since 1970; 0: it is gone. */
+uint64_t sf_status_loaded_at(uint32_t program_id);
 void sf_status_free(struct sf_status *status);
 
 /* What the kernel does is not what the policy says: applying it again would mend it. */

@@ -16,7 +16,9 @@ import time
 sys.dont_write_bytecode = True
 
 import budgets
+import gateway
 import measure
+import packets
 import report
 import rules
 from fence import Fence
@@ -34,6 +36,8 @@ class Result:
         self.latency, self.alerts_missing = [], 0
         self.resident, self.idle = {}, {}
         self.counters = {}
+        self.packets = []        # what packets.py measured
+        self.gateway = []        # what gateway.py measured, ns a packet
 
     def series(self, roles, row, column):
         return self.cells.setdefault((roles, row, column), measure.Series())
@@ -54,6 +58,7 @@ class Result:
             "apply_cpu": self.apply_cpu, "on_cpu": {r: h.on_cpu for r, h in self.hooks.items()},
             "alert_latency_seconds": self.latency, "alerts_missing": self.alerts_missing,
             "resident_bytes": self.resident, "idle_cpu": self.idle, "counters": self.counters,
+            "packets": self.packets, "gateway": self.gateway,
         }
 
 
@@ -79,6 +84,12 @@ class Bench:
             self._latency()
             self._reload()
             self.result.counters = self.fence.status()["counters"]
+        if os.access(packets.TOOL, os.X_OK):
+            self._say("packets")
+            self.result.packets = packets.measure(self.options.quick)
+        if os.access(gateway.TOOL, os.X_OK):
+            self._say("gateway")
+            self.result.gateway = gateway.measure(self.options.quick)
 
     @staticmethod
     def _say(text):

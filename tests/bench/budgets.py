@@ -6,6 +6,9 @@ the floors (measure.Series.floor): other work on the machine moves the medians b
 """
 import statistics
 
+import gateway
+import packets
+
 
 def _ms(seconds):
     return f"{seconds * 1e3:.1f} ms"
@@ -100,6 +103,6 @@ def judge(result):
             budgets += part(result)
     else:
         budgets.append(("all of them", "", "", None, "build/smtpfence is not there"))
-    budgets.append(("TC egress, gateway, table of sources", "section 10", "-", None,
-                    "not part of this build"))
+    budgets += packets.budgets(result.packets)
+    budgets += gateway.budgets(result.gateway)
     return budgets

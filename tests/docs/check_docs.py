@@ -94,6 +94,16 @@ def alert_rules():
                 break   # the format
             rules.add(word)
     rules |= set(re.findall(r"rule=([a-z_]+)", text + read("user/syslog.c")))
+    # The census' rules come from their list; those of the actions are said in their own words.
+    rules |= set(macro_list("user/detect/engine.h", "SF_RULES"))
+    actions = "".join(read(os.path.relpath(f, ROOT)) for f in glob.glob(f"{ROOT}/user/action*.c")
+                      ) + read("user/penalty.c")
+    rules |= set(found(r'LOG_[A-Z]+,\s*"([a-z]+(?:_[a-z]+)+|quarantined)"', actions, 6,
+                       "lines about actions"))
+    rules |= set(found(r'"(hook_[a-z]+)"', actions, 2, "lines about hooks"))
+    # A rule in a variable is given by its names beside it.
+    for names in re.findall(r"\*rule = [^;]*;", text):
+        rules |= set(re.findall(r'"([a-z_]+)"', names))
     return rules - {"yes", "no"}
 
 
@@ -224,6 +234,17 @@ def check_limits(_build):
     if int(define["SF_PATH_MAX"]) - 2 != 254 or define["SF_HOST_KEEP"] != "3600":
         wrong.append("path or host limit")
     need("smtpfence.conf.5 says otherwise", wrong)
+
+
+def check_bypasses(_build):
+    """Every test that BYPASSES.md names exists; every hole that a test holds stands there."""
+    text = read("docs/BYPASSES.md")
+    named = set(found(r"\b(test_\w+)\.(test_\w+)", text, 40, "BYPASSES.md"))
+    there = {(os.path.basename(f)[:-3], name) for f in glob.glob(f"{ROOT}/tests/*/test_*.py")
+             for name in re.findall(r"^def (test_\w+)", read(os.path.relpath(f, ROOT)), re.MULTILINE)}
+    need("named in BYPASSES.md, but no tests", {".".join(n) for n in named - there})
+    need("not in BYPASSES.md", {".".join(n) for n in there - named
+                                if n[1].endswith("not_caught") or n[0].startswith("test_backstop")})
 
 
 def check_lint(_build):

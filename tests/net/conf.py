@@ -31,7 +31,8 @@ class Config:
 
     def __init__(self, file, **keys):
         self.file = file
-        self.keys = keys
+        # A test names its uplinks: "auto" would be this machine's own.
+        self.keys = {"uplinks": [], **keys}
         self.sections = []
 
     def section(self, kind, title, **options):

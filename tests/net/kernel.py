@@ -103,9 +103,15 @@ def id_key(number):
 
 
 def zero_map(lab, name):
-    """Write zeros over every entry of an array (its entries cannot be deleted)."""
+    """
+    Write zeros over every entry of an array (its entries cannot be deleted). In one go: the daemon
+    looks whole only now and then, and would mend what is wiped so far.
+    """
     path = map_pin(lab, name)
     shown = bpftool("map", "show", "pinned", path)
-    for key in keys_of(path):
-        bpftool("map", "update", "pinned", path, "key", "hex", *key,
-                "value", "hex", *(["00"] * shown["bytes_value"]))
+    value = " ".join(["00"] * shown["bytes_value"])
+    batch = f"{lab.dir}/zero.bpftool"
+    with open(batch, "w") as f:
+        for key in keys_of(path):
+            f.write(f"map update pinned {path} key hex {' '.join(key)} value hex {value}\n")
+    bpftool("batch", "file", batch)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Removes what a lab left behind: by its id, or of every lab whose process is dead.
 
-A lab's things all carry its name, `smtpfence-test-PID` (namespaces: sfA-PID, sfW-PID, sfC-PID),
+A lab's things all carry its name, `smtpfence-test-PID` (namespaces: sfA-PID, sfW-PID, sfC-PID, sfG-PID-NAME),
 so that nothing else can be hit.
 """
 
@@ -16,7 +16,7 @@ import netns
 
 BPFFS = "/sys/fs/bpf"
 TMP = "/tmp"
-NAME = re.compile(r"^(?:smtpfence-test-|sf[AWC]-)(\d+)")
+NAME = re.compile(r"^(?:smtpfence-test-|sf[AWCG]-)(\d+)")
 
 
 def _places():
@@ -35,7 +35,12 @@ def remove(pid):
                 shutil.rmtree(found, ignore_errors=True)
             else:
                 cgroups.remove_tree(found)
-    netns.remove(*(f"sf{letter}-{pid}" for letter in "AWC"))
+    netns.remove(*(name for name in _namespaces()
+                   if re.match(rf"sf[AWCG]-{pid}(-|$)", name)))
+
+
+def _namespaces():
+    return os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
 
 
 def _unmount_below(directory):

@@ -201,3 +201,56 @@ def test_hostile_comments_and_cgroups_are_kept_as_they_are(lab):
     listed = json.loads(lab.fence("--json", "list").out)
     assert "evil" not in json.dumps([r for r in lab.status()["roles"]]), "the comment made a role"
     assert listed
+
+
+def test_tables_show_a_name_escaped_once(lab):
+    """The very text that JSON and syslog have: a second escape would name another cgroup."""
+    from census import count_on
+    name = os.fsencode(lab.root) + b"/" + CGROUP
+    os.mkdir(os.path.join(os.fsencode(lab.root_path), CGROUP))
+    count_on(lab, mode="monitor", limit_local=[0, 0])
+    done = lab.fence("mail", "cgroup", os.fsdecode(name), "--user", "root")
+    assert done.code == 0, done
+    lab.connect(os.path.join(os.fsencode(lab.root_path), CGROUP), uid=0, gid=0)
+    wanted = [r["path"] for r in lab.status()["roles"] if unescape(r["path"]) == name]
+    assert wanted and "\\x1b" in wanted[0], lab.status()["roles"]
+    for command in ("list", "status", "senders", "top"):
+        done = lab.fence(command, *(["--once"] if command == "top" else []))
+        assert done.code in (0, 3), done
+        if command == "top":    # cut to its column
+            assert "\\x5c" not in done.out and "\x1b" not in done.out, done.out
+        else:
+            assert wanted[0] in done.out, f"{command}: not {wanted[0]!r} in {done.out!r}"
+
+
+def test_top_shows_the_kernels_mode(lab):
+    from census import count_on
+    count_on(lab, mode="monitor")
+    lab.conf.keys["FW_OUTPUT_MTA"] = "yes"      # not applied
+    lab.conf.write()
+    assert lab.fence("top", "--once").out.startswith("smtpfence monitor "), lab.fence("top", "--once")
+    assert lab.fence("on").code == 0
+    lab.conf.keys["FW_OUTPUT_MTA"] = "no"
+    lab.conf.write()
+    assert lab.fence("top", "--once").out.startswith("smtpfence enforce "), lab.fence("top", "--once")
+
+
+def test_a_long_hostile_cgroup_does_not_leave_its_quotes(lab):
+    """Names are cut somewhere: never within an escape, whose rest would eat the quote."""
+    from census import count_on
+    count_on(lab, mode="monitor", limit_sender=[2, 0], limit_local=[0, 0])
+    lab.daemon()
+    for pad in range(8):
+        where = os.fsencode(lab.root_path)
+        for part in (b"p" * pad + b"\x01" * 60, b'\\"' * 100, b"\x02" * 100):
+            where += b"/" + part
+            os.mkdir(where)
+        for _ in range(3):
+            lab.connect(where, uid=20001 + pad, gid=60)
+    lines = until(lambda: (lambda found: found if len(found) == 8 else None)(
+        [x for x in lab.log.lines() if "rule=rate_warn" in x]), 10)
+    assert lines, lab.log.lines()
+    for line in lines + [x for x in lab.log.lines() if "rule=attempt" in x]:
+        fields = check_alert(line.encode())
+        assert fields["severity"] in (b"warning", b"notice", "warning", "notice"), line
+        assert ("class" in fields and "top" in fields) or "via" in fields, line

@@ -105,6 +105,58 @@ static void keys_and_sections(void **state)
 	sf_policy_free(&policy);
 }
 
+static void limits(void **state)
+{
+	const struct sf_entry *e;
+
+	(void)state;
+	/* Pairs as list and as text; a section and the key of local senders side by side. */
+	good("limit_source = {3, 4}\nlimit_own = \"5,6\"\nlimit_sender = {\"0\", 9}\n"
+	     "own_networks = {10.0.0.0/8, \"2001:db8::/32\"}\n"
+	     "limit_user root { warn = 5 act = 20 }\n"
+	     "limit_cgroup \"/a\" { act = \"7\" comment = c }\n"
+	     "limit_net 10.1.0.0/16 { warn = 0 act = 0 }\n");
+	assert_int_equal(policy.limit_source.warn, 3);
+	assert_int_equal(policy.limit_own.act, 6);
+	assert_int_equal(policy.limit_sender.act, 9);
+	assert_int_equal(policy.limit_relay.warn, 300); /* the default */
+	assert_int_equal(policy.own_networks.count, 2);
+	e = sf_policy_find(&policy, SF_ENTRY_LIMIT_USER, "root");
+	assert_non_null(e);
+	assert_int_equal(e->warn, 5);
+	assert_int_equal(e->act, 20);
+	e = sf_policy_find(&policy, SF_ENTRY_LIMIT_CGROUP, "/a");
+	assert_non_null(e);
+	assert_int_equal(e->warn, 0);
+	assert_int_equal(e->act, 7);
+	assert_string_equal(e->comment, "c");
+	assert_non_null(sf_policy_find(&policy, SF_ENTRY_LIMIT_NET, "10.1.0.0/16"));
+	sf_policy_free(&policy);
+	bad("\nlimit_user root { }\n", 2, "limit_user: no limit");
+	bad("limit_user root { comment = c }\n", 1, "warn = 15");
+	bad("limit_user root { warn = 5 act = 3 }\n", 1, "warn (5) is above act (3)");
+	bad("limit_user root { warn = -1 }\n", 1, "\"-1\"");
+	bad("limit_user root { act = 1000001 }\n", 1, "\"1000001\"");
+	bad("limit_user root { warn = \"1,2\" act = \"\" }\n", 1, "\"1,2\"");
+	bad("limit_user root { warn = {1} }\n", 1, "'{'");
+	bad("limit_user root { act = 3 expires = \"2030-01-01T00:00:00Z\" }\n", 1, "expires");
+	bad("limit_net 10.0.0.1/8 { act = 3 }\n", 1, "10.0.0.1/8");
+	bad("limit_cgroup a { act = 3 }\n", 1, "limit_cgroup");
+	bad("limit_user no-such-user { act = 3 }\n", 1, "no-such-user");
+	bad("quarantine_user root { act = 3 }\n", 1, "act");
+	bad("\nlimit_source = {15}\n", 2, "limit_source");
+	bad("limit_source = 15\n", 1, "two numbers");
+	bad("limit_source = {}\n", 1, "two numbers");
+	bad("errno = EPERM\n\nlimit_source = { }\n\n", 3, "two numbers");
+	bad("limit_source = {15, 10}\n", 1, "above");
+	bad("own_networks = {10.0.0.0/8,\n10.1.0.1/16}\n", 2, "10.1.0.1/16");
+	/* The daemon would be told to start nothing. */
+	assert_int_not_equal(load("action_hook = warning\n"), 0);
+	assert_non_null(strstr(err.text, "hook names no program"));
+	good("hook = /bin/true\naction_hook = warning\n");
+	sf_policy_free(&policy);
+}
+
 static void nothing_is_all_defaults(void **state)
 {
 	static const char *const empty[] = {"", "\n", "# only", "/* a */", "// b", "\r\n\r\n"};
@@ -482,6 +534,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_and_sections),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(nothing_is_all_defaults),
 		cmocka_unit_test(lines_after_comments),
 		cmocka_unit_test(lines_within_sections),

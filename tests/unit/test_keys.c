@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <cmocka.h>
 #include "../../user/policy.h"
 
@@ -77,9 +78,10 @@ static void the_table(void **state)
 			assert_true(strlen(out) < size);
 			assert_int_equal(out[size], 'X');
 		}
-		/* What no key takes; an empty list is one. */
+		/* What no key takes; an empty list is one, and no program. */
 		if (!sf_key_is_list(k)) {
-			refuses(k->name, "");
+			if (k->type != SF_KEY_PROGRAM)
+				refuses(k->name, "");
 			refuses(k->name, "\"\x1b[31m\xff\n");
 		}
 	}
@@ -238,6 +240,96 @@ static void name_lists(void **state)
 	refuses("uplinks", name);
 }
 
+static void pairs(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sf_key_count; i++) {
+		const char *name = sf_keys[i].name;
+
+		if (sf_keys[i].type != SF_KEY_PAIR)
+			continue;
+		takes(name, "15,100", "15,100");
+		takes(name, " 15 ,\t100 ", "15,100");
+		takes(name, "7,7", "7,7");
+		takes(name, "0,0", "0,0");
+		takes(name, "0,5", "0,5"); /* 0 is no limit, not the smallest one */
+		takes(name, "5,0", "5,0");
+		takes(name, "1000000,1000000", "1000000,1000000");
+		refuses(name, "");
+		refuses(name, "15");
+		refuses(name, "15,");
+		refuses(name, "15,100,200");
+		refuses(name, "101,100");
+		refuses(name, "-1,100");
+		refuses(name, "0,1000001");
+		refuses(name, "1000001,0");
+		refuses(name, "4294967311,4294967396");
+		refuses(name, "15,x");
+		refuses(name, "x,15");
+		refuses(name, "15;100");
+		refuses(name, "0x1,2");
+		refuses(name, "\x1b[31m,1");
+	}
+	takes("limit_own", "3,4", "3,4");
+	assert_int_equal(policy.limit_own.warn, 3);
+	assert_int_equal(policy.limit_own.act, 4);
+	assert_int_equal(policy.limit_source.warn, SF_LIMIT_MAX); /* its neighbour */
+}
+
+static void networks(void **state)
+{
+	char text[4096] = "";
+
+	(void)state;
+	takes("own_networks", "", "");
+	takes("own_networks", "10.0.0.0/8", "10.0.0.0/8");
+	takes("own_networks", "2001:DB8:0::/32, 192.0.2.1/32,,10.0.0.0/8",
+	      "2001:db8::/32,192.0.2.1,10.0.0.0/8");
+	assert_int_equal(policy.own_networks.count, 3);
+	assert_int_equal(policy.own_networks.net[1].prefixlen, SF_NET_BITS_MAX);
+	takes("own_networks", "10.0.0.1,10.0.0.1/32", "10.0.0.1"); /* the same one */
+	refuses("own_networks", "10.0.0.1/8");
+	refuses("own_networks", "10.0.0.0/8,x");
+	refuses("own_networks", "10.0.0.0/33");
+	refuses("own_networks", "::ffff:10.0.0.1");
+	/* As many as there is room for, at their longest: what is read back is whole. */
+	for (int i = 0; i < SF_NET_LIST_MAX; i++)
+		snprintf(text + strlen(text), 64, "%s2001:db8:aaaa:bbbb:cccc:dddd:%x:8000/113",
+			 i ? "," : "", i + 0x1000);
+	takes("own_networks", text, text);
+	strcat(text, ",10.0.0.1");
+	refuses("own_networks", text);
+}
+
+static void what_follows_alarms(void **state)
+{
+	(void)state;
+	takes("action_hook", "Critical", "critical");
+	assert_int_equal(policy.action_hook, LOG_CRIT);
+	takes("action_hook", "notice", "notice");
+	assert_int_equal(policy.action_hook, LOG_NOTICE);
+	takes("action_hook", "off", "off");
+	assert_int_equal(policy.action_hook, SF_ACTION_OFF);
+	refuses("action_hook", "yes");
+	refuses("action_hook", "error");
+	refuses("action_hook", "2");
+	takes("hook", "/usr/local/sbin/x y", "/usr/local/sbin/x y");
+	takes("hook", "", "");
+	assert_string_equal(policy.hook, "");
+	refuses("hook", "x");
+	refuses("hook", "./x");
+	takes("hook_user", "www-data", "www-data");
+	takes("hook_user", "65534", "65534");
+	refuses("hook_user", "root");
+	refuses("hook_user", "0");
+	refuses("hook_user", "00");
+	refuses("hook_user", "a b");
+	refuses("hook_user", "a:b");
+	refuses("hook_user", "-a");
+	refuses("hook_user", "a\n");
+	refuses("hook_user", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+}
+
 static void guesses(void **state)
 {
 	char longest[300];
@@ -269,6 +361,9 @@ int main(void)
 		cmocka_unit_test_setup(paths, fresh),
 		cmocka_unit_test_setup(port_lists, fresh),
 		cmocka_unit_test_setup(name_lists, fresh),
+		cmocka_unit_test_setup(pairs, fresh),
+		cmocka_unit_test_setup(networks, fresh),
+		cmocka_unit_test_setup(what_follows_alarms, fresh),
 		cmocka_unit_test_setup(guesses, fresh),
 	};
 

@@ -319,6 +319,15 @@ static void entries_by_kind(void **state)
 	assert_int_equal(resolve(SF_ENTRY_MAIL, "/", &e), 0);
 	assert_int_not_equal(resolve(SF_ENTRY_FENCE, "a", &e), 0);
 	assert_int_not_equal(resolve(SF_ENTRY_QUARANTINE_CGROUP, "/a//b", &e), 0);
+	assert_int_equal(resolve(SF_ENTRY_LIMIT_USER, "root", &e), 0);
+	assert_int_equal(e.id, 0);
+	assert_int_not_equal(resolve(SF_ENTRY_LIMIT_USER, "no-such-user-here", &e), 0);
+	assert_int_equal(e.unresolved, 1);
+	assert_int_equal(resolve(SF_ENTRY_LIMIT_CGROUP, "/a", &e), 0);
+	assert_int_not_equal(resolve(SF_ENTRY_LIMIT_CGROUP, "a", &e), 0);
+	assert_int_equal(resolve(SF_ENTRY_LIMIT_NET, "10.0.0.0/8", &e), 0);
+	assert_int_equal(e.net.prefixlen, SF_NET_FAMILY_BITS + 96 + 8);
+	assert_int_not_equal(resolve(SF_ENTRY_LIMIT_NET, "10.0.0.1/8", &e), 0);
 	assert_int_equal(resolve(SF_ENTRY_ALLOW_HOST, "relay.example", &e), 0);
 	assert_int_equal(resolve(SF_ENTRY_ALLOW_HOST, "_a-b.example.", &e), 0);
 	assert_int_not_equal(resolve(SF_ENTRY_ALLOW_HOST, "", &e), 0);

@@ -55,6 +55,8 @@ static void assert_same_entry(const struct sf_entry *a, const struct sf_entry *b
 	assert_int_equal(a->user_count, b->user_count);
 	assert_memory_equal(a->users, b->users, sizeof(a->users));
 	assert_true(same_text(a->user_names, b->user_names));
+	assert_int_equal(a->warn, b->warn);
+	assert_int_equal(a->act, b->act);
 	assert_int_equal(a->expires, b->expires);
 	assert_int_equal(a->id, b->id);
 	assert_memory_equal(&a->net, &b->net, sizeof(a->net));
@@ -99,9 +101,14 @@ static void every_kind_of_entry(void **state)
 		[SF_ENTRY_ALLOW_GROUP] = "4294967294",
 		[SF_ENTRY_ALLOW_NET] = "0.0.0.0/0",
 		[SF_ENTRY_ALLOW_HOST] = "relay.example",
+		[SF_ENTRY_ALLOW_SOURCE] = "192.0.2.0/24",
+		[SF_ENTRY_CUSTOMER] = "veth$[0-9]*",
 		[SF_ENTRY_QUARANTINE_USER] = "12345",
 		[SF_ENTRY_QUARANTINE_CGROUP] = "/'${HOME}'",
 		[SF_ENTRY_QUARANTINE_NET] = "2001:db8::/64",
+		[SF_ENTRY_LIMIT_USER] = "12345",
+		[SF_ENTRY_LIMIT_CGROUP] = "/a\"b",
+		[SF_ENTRY_LIMIT_NET] = "10.0.0.0/8",
 	};
 	struct sf_policy policy;
 
@@ -116,8 +123,12 @@ static void every_kind_of_entry(void **state)
 				e.ports[e.port_count] = (uint16_t)(65535 - e.port_count);
 			e.expires = 4102444799 + k;
 		}
-		if (k >= SF_ENTRY_QUARANTINE_USER)
+		if (k >= SF_ENTRY_LIMIT_USER) {
+			e.warn = (uint32_t)(k - SF_ENTRY_LIMIT_USER); /* 0 too */
+			e.act = SF_LIMIT_MAX;
+		} else if (k >= SF_ENTRY_QUARANTINE_USER) {
 			e.expires = 1 + k;
+		}
 		put(&policy, &e, "why");
 	}
 	round_trip(&policy);
@@ -142,11 +153,56 @@ static void users_of_a_mail_server(void **state)
 
 static void every_key(void **state)
 {
-	static const char *const values[] = {
-		"yes",		"",   "26,27,65535", "no",
-		"ECONNREFUSED", "no", "86400",	     "1000000",
-		"3600",		"0",  "1048576",     "eth*,e\"t$h'\\,\xff\x01{#}",
-		"veth[0-9]",
+	static const struct {
+		const char *key, *value;
+	} values[] = {
+		{"FW_OUTPUT_MTA", "yes"},
+		{"ports", ""},
+		{"watch_ports", "26,27,65535"},
+		{"allow_local", "no"},
+		{"errno", "ECONNREFUSED"},
+		{"detect_mail", "no"},
+		{"resolve_interval", "86400"},
+		{"alert_denied", "1000000"},
+		{"alert_window", "3600"},
+		{"alert_cooldown", "0"},
+		{"alert_hour", "0,7"},
+		{"alert_distinct", "0"},
+		{"limit_source", "1,2"},
+		{"limit_own", "2,2"},
+		{"limit_local", "3,0"},
+		{"limit_relay", "0,4"},
+		{"limit_loopback", "0,0"},
+		{"limit_sender", "5,1000000"},
+		{"limit_mail", "6,7"},
+		{"own_networks", "10.0.0.0/8,2001:db8::/32,192.0.2.1"},
+		{"history_days", "1"},
+		{"history_max_mb", "100000"},
+		{"action_syslog", "off"},
+		{"action_journald", "notice"},
+		{"action_hook", "off"},
+		{"action_quarantine", "critical"},
+		{"action_dry_run", "yes"},
+		{"hook", "/a b/\"\\$\x01\xff"},
+		{"hook_user", "a$b\\c"},
+		{"hook_timeout", "600"},
+		{"quarantine_time", "60"},
+		{"quarantine_permanent", "0"},
+		{"max_roles", "1048576"},
+		{"max_sources", "4194304"},
+		{"max_senders", "64"},
+		{"ipv6_prefix", "16"},
+		{"uplinks", "eth*,e\"t$h'\\,\xff\x01{#}"},
+		{"customers", "veth[0-9]"},
+		{"mail_hosts", "192.0.2.25/32,2001:db8::19"},
+		{"gateway_hook", "generic"},
+		{"gateway_answer", "reset"},
+		{"gateway_limit", "quarantine"},
+		{"gateway_others", "deny"},
+		{"guard_hosts", "192.0.2.25/32,2001:db8::19"},
+		{"guard_filters", "198.51.100.0/28"},
+		{"guard_ports", "25,587"},
+		{"guard_limit", "300"},
 	};
 	struct sf_policy policy;
 	size_t k;
@@ -155,7 +211,8 @@ static void every_key(void **state)
 	sf_policy_init(&policy);
 	for (k = 0; k < sizeof(values) / sizeof(values[0]); k++) {
 		assert_false(sf_keys[k].fixed);
-		assert_int_equal(sf_key_set(&policy, &sf_keys[k], values[k], NULL), 0);
+		assert_string_equal(sf_keys[k].name, values[k].key);
+		assert_int_equal(sf_key_set(&policy, &sf_keys[k], values[k].value, NULL), 0);
 		policy.managed_keys |= 1ULL << k;
 		round_trip(&policy);
 	}

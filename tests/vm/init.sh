@@ -16,7 +16,8 @@ $bb mkdir /upper/data /upper/work
 need $bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root
 
 need $bb mount -t devtmpfs dev /root/dev
-$bb mkdir -p /root/dev/pts /root/dev/shm
+$bb mkdir -p /root/dev/pts /root/dev/shm /root/dev/net
+$bb mknod /root/dev/net/tun c 10 200	# opened, it loads its module
 $bb mount -t devpts devpts /root/dev/pts
 $bb mount -t tmpfs tmpfs /root/dev/shm
 need $bb mount -t proc proc /root/proc

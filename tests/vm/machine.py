@@ -96,7 +96,7 @@ def _qemu(tools, directory, image, initramfs, sock, cpus):
             "-m", MEMORY, "-object", f"memory-backend-memfd,id=mem,size={MEMORY},share=on",
             "-numa", "node,memdev=mem", "-nodefaults", "-no-user-config", "-display", "none",
             "-no-reboot", "-kernel", image, "-initrd", initramfs, "-append",
-            "console=ttyS1 panic=-1 oops=panic rdinit=/init",
+            "console=ttyS1 panic=-1 oops=panic mitigations=off rdinit=/init",
             "-chardev", f"socket,id=fs,path={sock}",
             "-device", "vhost-user-fs-pci,chardev=fs,tag=root,queue-size=1024",
             "-device", "virtio-rng-pci", "-serial", "stdio",
