@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "customers.h"
-#include "cleanup.h"
+#include "netlink.h"
 #include "uplinks.h"
 #include <errno.h>
 #include <fnmatch.h>
@@ -8,6 +8,7 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -73,13 +74,6 @@ static int is_wanted(const struct sf_policy *policy, struct sf_customer_link *li
 		link->has_networks |= policy->entries[i].user_names != NULL;
 	}
 	return wanted;
-}
-
-static int is_raw_ip(unsigned short type)
-{
-	return type == ARPHRD_NONE || type == ARPHRD_PPP || type == ARPHRD_TUNNEL ||
-	       type == ARPHRD_TUNNEL6 || type == ARPHRD_SIT || type == ARPHRD_IPGRE ||
-	       type == ARPHRD_RAWIP;
 }
 
 static void take_kind(struct sf_customer_link *link, const struct rtattr *info)
@@ -179,8 +173,9 @@ static int find_covered(struct search *s)
 	return 0;
 }
 
-static void take_link(struct search *s, const struct nlmsghdr *message)
+static void take_link(void *context, const struct nlmsghdr *message)
 {
+	struct search *s = context;
 	struct place place = {.ifindex = 0};
 	void *array;
 	const struct ifinfomsg *info = NLMSG_DATA(message);
@@ -212,7 +207,7 @@ static void take_link(struct search *s, const struct nlmsghdr *message)
 		return;
 	}
 	link.up = (info->ifi_flags & IFF_UP) != 0;
-	link.raw_ip = is_raw_ip(info->ifi_type);
+	link.raw_ip = sf_link_is_raw_ip(info->ifi_type);
 	link.unsupported = !link.raw_ip && info->ifi_type != ARPHRD_ETHER;
 	for (size_t i = 0; i < s->uplinks->count; i++)
 		link.is_uplink |= s->uplinks->link[i].ifindex == link.ifindex;
@@ -227,42 +222,25 @@ static void take_link(struct search *s, const struct nlmsghdr *message)
 	all->link[all->count++] = link;
 }
 
-static int dump(int fd, struct search *s)
+static int find(const struct sf_policy *policy, const struct sf_uplinks *uplinks,
+		struct sf_customers *customers)
 {
-	const struct {
-		struct nlmsghdr header;
-		struct ifinfomsg body;
-	} request = {.header = {.nlmsg_len = sizeof(request),
-				.nlmsg_type = RTM_GETLINK,
-				.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
-	static _Alignas(struct nlmsghdr) char buffer[65536];
+	struct search s = {.policy = policy, .uplinks = uplinks, .customers = customers};
+	int ret = sf_netlink_dump(RTM_GETLINK, AF_UNSPEC, take_link, &s);
 
-	if (send(fd, &request, sizeof(request), 0) < 0)
-		return -errno;
-	for (;;) {
-		ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
-		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
-		unsigned int left = n > 0 ? (unsigned int)n : 0;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
-			if (message->nlmsg_type == NLMSG_DONE)
-				return s->ret;
-			if (message->nlmsg_type == NLMSG_ERROR)
-				return ((struct nlmsgerr *)NLMSG_DATA(message))->error;
-			take_link(s, message);
-		}
-	}
+	if (!ret)
+		ret = s.ret;
+	if (!ret)
+		ret = find_covered(&s);
+	free(s.places);
+	if (ret)
+		sf_customers_free(customers);
+	return ret;
 }
 
 int sf_customers_find(const struct sf_policy *policy, struct sf_customers *customers)
 {
-	_cleanup_close_ int fd = -1;
 	struct sf_uplinks uplinks;
-	struct search s = {.policy = policy, .uplinks = &uplinks, .customers = customers};
 	int ret;
 
 	memset(customers, 0, sizeof(*customers));
@@ -271,15 +249,10 @@ int sf_customers_find(const struct sf_policy *policy, struct sf_customers *custo
 	ret = sf_uplinks_find(&policy->uplinks, &uplinks);
 	if (ret)
 		return ret;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (fd < 0)
-		return -errno;
-	ret = dump(fd, &s);
-	if (!ret)
-		ret = find_covered(&s);
-	free(s.places);
-	if (ret)
-		sf_customers_free(customers);
+	/* One that is missed would be taken for gone, and lose its fence. */
+	ret = -EAGAIN;
+	for (int i = 0; i < SF_NETLINK_TRIES && ret == -EAGAIN; i++)
+		ret = find(policy, &uplinks, customers);
 	return ret;
 }
 
