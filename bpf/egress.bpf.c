@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The census on an uplink: what leaves (TC egress) is counted by source and by sender, what comes
- * back (TC ingress) says how it ended. Every packet passes on.
+ * back (TC ingress) says how it ended. Every packet passes on but what backstop and guard drop.
  *
  * parse -> is it a SYN? -> whose? -> new or repeated? -> count -> a limit crossed? -> report
  */
@@ -19,45 +19,13 @@
 #include "../maps/events.h"
 #include "../maps/judged.h"
 #include "lib/plain.h"
+#include "lib/look.h"
 #include "lib/tally.h"
 #include "lib/backstop.h"
 #include "lib/forward.h"
 
 #define GO_ON TC_ACT_UNSPEC /* to the next program, which may be somebody else's */
 #define DROP  TC_ACT_SHOT
-
-static __always_inline const __u8 *start_of(struct __sk_buff *skb)
-{
-	return (const __u8 *)(long)skb->data;
-}
-
-static __always_inline const __u8 *end_of(struct __sk_buff *skb)
-{
-	return (const __u8 *)(long)skb->data_end;
-}
-
-/*
- * The linear part may hold 14 bytes only (AF_PACKET's rings): what the parser misses is pulled in,
- * and looked at again. Global, as the others below: the verifier takes each once, by itself.
- */
-__noinline int look_again(struct __sk_buff *skb, __u32 link, struct sf_packet *p)
-{
-	if (!p || bpf_skb_pull_data(skb, skb->len > SF_HEADERS_MAX ? SF_HEADERS_MAX : skb->len))
-		return SF_PARSED_TRUNCATED;
-	return sf_parse(start_of(skb), end_of(skb), link, p);
-}
-
-/* Inline, for it is done with every packet, and a call costs as much as the parser (6.5 ns, 6.18).
- */
-static __always_inline enum sf_outcome look(struct __sk_buff *skb, __u32 link, struct sf_packet *p)
-{
-	enum sf_outcome outcome = sf_parse(start_of(skb), end_of(skb), link, p);
-
-	if ((outcome == SF_PARSED_TRUNCATED || outcome == SF_PARSED_TINY_FRAGMENT) &&
-	    skb->data_end - skb->data < skb->len)
-		outcome = look_again(skb, link, p);
-	return outcome;
-}
 
 #define SOCK_STREAM 1 /* a raw socket's protocol can be TCP, too: it has had no connect() */
 
@@ -124,10 +92,12 @@ static __always_inline bool take_syn(struct __sk_buff *skb, struct syn *syn,
 	bool leaves;
 
 	syn_begin(syn, skb->ifindex, s);
-	if (!counted_at_entry(skb))
-		syn_source(syn, s);
-	else if (syn->socket == NO_SOCKET)
+	if (!counted_at_entry(skb)) {
+		syn_source_key(syn, s);
+		syn_source(syn);
+	} else if (syn->socket == NO_SOCKET) {
 		return true;
+	}
 	leaves = !syn->fenced ||
 		 !(syn->socket == NO_SOCKET ? forward_denied(syn) : packet_denied(skb, syn));
 	if (syn->socket != NO_SOCKET)
@@ -140,7 +110,7 @@ static __always_inline bool take_syn(struct __sk_buff *skb, struct syn *syn,
 	/* What was dropped is a denial, told of by itself: no connection, and in no window. */
 	syn->fenced = syn->fenced && leaves;
 	if (syn->fenced)
-		syn_attempt(syn);
+		syn->repeated = (__u8)attempt_begin(syn, 0);
 	count_source(syn);
 	count_only(syn, SENDERS, syn->sender);
 	if (syn->fenced && syn->sender != SF_NO_SLOT)
@@ -154,12 +124,6 @@ static __always_inline int on_syn(struct __sk_buff *skb, struct syn *syn)
 	__u32 zero = 0;
 	struct sf_census_settings *s = bpf_map_lookup_elem(&census_settings, &zero);
 
-	if (!syn)
-		return GO_ON;
-	if (!sf_packet_addresses(start_of(skb), end_of(skb), &syn->p)) {
-		census_add(SF_CENSUS_TRUNCATED, 1);
-		return unparsed_denied() ? DROP : GO_ON;
-	}
 	syn->socket = (__u8)sender_of(skb, &syn->sender_key);
 	if (s && s->abi == SF_ABI_VERSION)
 		return take_syn(skb, syn, s) ? GO_ON : DROP;
@@ -171,21 +135,24 @@ static __always_inline int on_syn(struct __sk_buff *skb, struct syn *syn)
 
 static __always_inline int egress(struct __sk_buff *skb, __u32 link)
 {
+	struct sf_plain_at at;
 	struct syn syn;
+	enum sf_plain plain = sf_plain(start_of(skb), end_of(skb), link, &at);
 	enum sf_outcome outcome;
 
-	if (link == SF_ETHERNET && sf_plainly_no_syn(start_of(skb), end_of(skb)))
+	if (plain == SF_PLAIN_NO_TCP || (plain == SF_PLAIN_TCP && !sf_flags_of_syn(at.tcp[13])))
 		return GO_ON;
-	__builtin_memset(&syn.p, 0, sizeof(syn.p));
+	__builtin_memset(&syn, 0, sizeof(syn));
+	if (plain == SF_PLAIN_TCP && !at.tagged) {
+		sf_plain_take(&at, link, &syn.p);
+		return on_syn(skb, &syn);
+	}
 	outcome = look(skb, link, &syn.p);
 	if (outcome != SF_PARSED_TCP) {
 		count_unparsed(outcome);
 		return outcome >= SF_PARSED_TINY_FRAGMENT && unparsed_denied() ? DROP : GO_ON;
 	}
-	if ((syn.p.flags & (SF_TCP_SYN | SF_TCP_ACK)) != SF_TCP_SYN)
-		return GO_ON;
-	__builtin_memset((char *)&syn + sizeof(syn.p), 0, sizeof(syn) - sizeof(syn.p));
-	return on_syn(skb, &syn);
+	return sf_flags_of_syn(syn.p.flags) ? on_syn(skb, &syn) : GO_ON;
 }
 
 SEC("tc")
@@ -205,13 +172,20 @@ int smtpfence_outip(struct __sk_buff *skb)
 
 static __always_inline int ingress(struct __sk_buff *skb, __u32 link)
 {
-	struct sf_packet p = {};
-	enum sf_outcome outcome;
+	struct sf_plain_at at;
+	struct sf_packet p;
+	enum sf_plain plain = sf_plain(start_of(skb), end_of(skb), link, &at);
+	enum sf_outcome outcome = SF_PARSED_TCP;
 
-	if (link == SF_ETHERNET &&
-	    sf_plainly_silent(start_of(skb), end_of(skb), skb->len, GREETING_LEAST, GREETING_MOST))
+	if (plain == SF_PLAIN_NO_TCP ||
+	    (plain == SF_PLAIN_TCP &&
+	     sf_plainly_silent(&at, skb->len, GREETING_LEAST, GREETING_MOST)))
 		return GO_ON;
-	outcome = look(skb, link, &p);
+	__builtin_memset(&p, 0, sizeof(p));
+	if (plain == SF_PLAIN_TCP && !at.tagged)
+		sf_plain_take(&at, link, &p);
+	else
+		outcome = look(skb, link, &p);
 	if (guard_drops(skb, outcome, &p))
 		return DROP;
 	if (outcome == SF_PARSED_TCP)

@@ -92,14 +92,26 @@ static __always_inline bool is_over_limit(const struct syn *syn, bool mail_host)
 	struct sf_census_trail *t = trail_at(SOURCES, syn->source);
 
 	return c && t && t->act && (!mail_host || t->class == SF_CLASS_NAMED) &&
-	       sf_trail_window(t, sf_slice_of(syn->now_ns), (__u32)c->fenced) >= t->act;
+	       sf_trail_window(t, syn->now.slice, (__u32)c->fenced) >= t->act;
+}
+
+/* Asked while the source's sets are on their way into the cache: see touch(). */
+static __always_inline void look_for_quarantine(struct syn *syn)
+{
+	const __u64 *near = (const __u64 *)&syn->p.saddr;
+	__u32 zero = 0;
+	struct sf_settings *s = bpf_map_lookup_elem(&settings, &zero);
+
+	if (syn->fenced && s && (s->flags & SF_SETTING_QUARANTINES))
+		syn->quarantined =
+			(__u8)source_quarantined(syn->p.family, near[0], near[1], s->flags);
 }
 
 /* The dearest look-ups only where no earlier one has decided: gateway.h has the order. */
 static __always_inline void gateway_facts(const struct syn *syn, const struct sf_settings *s,
 					  __u32 flags, struct sf_gateway_facts *f)
 {
-	const __u64 *near = (const __u64 *)&syn->p.saddr, *far = (const __u64 *)&syn->p.daddr;
+	const __u64 *far = (const __u64 *)&syn->p.daddr;
 
 	f->fenced = syn->fenced;
 	f->spoofed = is_spoofed(syn);
@@ -111,9 +123,7 @@ static __always_inline void gateway_facts(const struct syn *syn, const struct sf
 	if (!syn->fenced || f->spoofed || s->mode == SF_MODE_OFF)
 		return;
 	f->to_local = f->allow_local && is_local(&syn->p.daddr);
-	if (s->flags & SF_SETTING_QUARANTINES)
-		f->quarantined =
-			(__u8)source_quarantined(syn->p.family, near[0], near[1], s->flags);
+	f->quarantined = syn->quarantined;
 	if (f->quarantined)
 		return;
 	f->from_mail_host = is_mail_host(syn, flags);
@@ -121,23 +131,6 @@ static __always_inline void gateway_facts(const struct syn *syn, const struct sf
 		f->to_relay = (__u8)relay_granted(syn->p.family, far[0], far[1], syn->p.dport);
 	if ((flags & SF_GATEWAY_LIMIT_DROP) && syn->source != SF_NO_SLOT)
 		f->over_limit = is_over_limit(syn, f->from_mail_host);
-}
-
-/* We dropped it, so no answer of the far end is waited for; repeated SYNs are still told. */
-__noinline int attempt_dropped(__u64 hash, __u32 seq)
-{
-	__u32 index = sf_set_first(hash, attempt_sets);
-	struct sf_attempt_set *set = bpf_map_lookup_elem(&attempts, &index);
-	__u64 tag = sf_tag(hash);
-
-	if (!set)
-		return 0;
-	for (int i = 0; i < SF_ATTEMPT_WAYS; i++)
-		if (set->way[i].tag == tag && set->way[i].seq == seq)
-			return __sync_val_compare_and_swap(&set->way[i].state, SF_ATTEMPT_WAITING,
-							   SF_ATTEMPT_REFUSED) ==
-			       SF_ATTEMPT_WAITING;
-	return 0;
 }
 
 #define PASS  0
@@ -171,21 +164,6 @@ __noinline int judge_syn(struct syn *syn)
 	return (flags & SF_GATEWAY_ANSWER_RESET) && d.reason != SF_REASON_SPOOFED ? RESET : DROP;
 }
 
-__noinline int enter_attempt(struct syn *syn, __u32 dropped)
-{
-	const __u64 *source;
-	__u64 hash;
-
-	if (!syn)
-		return 0;
-	syn_attempt(syn);
-	if (!dropped)
-		return 0;
-	source = (const __u64 *)&syn->p.saddr;
-	hash = flow_hash(source[0], source[1], syn->destination_hash, syn->p.sport, syn->p.dport);
-	return attempt_dropped(hash, syn->p.seq);
-}
-
 /* Without the census' settings nothing is counted, but the fence stands. */
 static __always_inline int take_syn(struct syn *syn, __u32 ifindex)
 {
@@ -198,13 +176,16 @@ static __always_inline int take_syn(struct syn *syn, __u32 ifindex)
 		syn->ifindex = ifindex;
 		syn->fenced = port_is_fenced(syn->p.dport);
 		syn->source = SF_NO_SLOT;
+		look_for_quarantine(syn);
 		return judge_syn(syn);
 	}
 	syn_begin(syn, ifindex, s);
-	syn_source(syn, s);
+	syn_source_key(syn, s);
+	look_for_quarantine(syn);
+	syn_source(syn);
 	dropped = judge_syn(syn);
 	if (syn->fenced)
-		enter_attempt(syn, (__u32)dropped);
+		syn->repeated = (__u8)attempt_begin(syn, (__u32)dropped);
 	if (syn->verdict != SF_VERDICT_ALLOWED)
 		tell_customer(syn);
 	count_source(syn);
@@ -226,27 +207,27 @@ static __always_inline int take_unparsed(enum sf_outcome outcome)
 	return d.verdict == SF_VERDICT_DENIED ? DROP : PASS;
 }
 
-static __always_inline int is_syn(const struct sf_packet *p)
-{
-	return (p->flags & (SF_TCP_SYN | SF_TCP_ACK)) == SF_TCP_SYN;
-}
-
 /* TC ------------------------------------------------------------------------------------------ */
 
 static __always_inline int from_customer(struct __sk_buff *skb, __u32 link)
 {
+	struct sf_plain_at at;
 	struct syn syn;
-	enum sf_outcome outcome;
+	enum sf_plain plain = sf_plain(start_of(skb), end_of(skb), link, &at);
+	enum sf_outcome outcome = SF_PARSED_TCP;
 	int what;
 
-	if (link == SF_ETHERNET && sf_plainly_no_syn(start_of(skb), end_of(skb)))
+	if (plain == SF_PLAIN_NO_TCP || (plain == SF_PLAIN_TCP && !sf_flags_of_syn(at.tcp[13])))
 		return GO_ON;
 	__builtin_memset(&syn, 0, sizeof(syn));
-	outcome = look(skb, link, &syn.p);
+	if (plain == SF_PLAIN_TCP && !at.tagged)
+		sf_plain_take(&at, link, &syn.p);
+	else
+		outcome = look(skb, link, &syn.p);
 	if (outcome != SF_PARSED_TCP)
 		what = take_unparsed(outcome);
 	else
-		what = is_syn(&syn.p) ? take_syn(&syn, skb->ifindex) : PASS;
+		what = sf_flags_of_syn(syn.p.flags) ? take_syn(&syn, skb->ifindex) : PASS;
 	if (what == RESET && turn_into_reset(skb, link, &syn.p))
 		return (int)bpf_redirect(skb->ifindex, 0);
 	return what == PASS ? GO_ON : TC_ACT_SHOT;
@@ -266,15 +247,22 @@ int smtpfence_gwip(struct __sk_buff *skb)
 
 static __always_inline int to_customer(struct __sk_buff *skb, __u32 link)
 {
+	struct sf_plain_at at;
 	struct sf_packet p;
+	enum sf_plain plain = sf_plain(start_of(skb), end_of(skb), link, &at);
 	struct sf_census_settings *s;
 	__u32 zero = 0;
 
-	if (link == SF_ETHERNET && sf_plainly_no_answer(start_of(skb), end_of(skb)))
+	if (plain == SF_PLAIN_NO_TCP ||
+	    (plain == SF_PLAIN_TCP && !(at.tcp[13] & (SF_TCP_SYN | SF_TCP_RST))))
 		return GO_ON;
 	__builtin_memset(&p, 0, sizeof(p));
-	if (look(skb, link, &p) != SF_PARSED_TCP || !(p.flags & (SF_TCP_SYN | SF_TCP_RST)) ||
-	    !(p.flags & SF_TCP_ACK) || !port_is_fenced(p.sport))
+	if (plain == SF_PLAIN_TCP && !at.tagged)
+		sf_plain_take(&at, link, &p);
+	else if (look(skb, link, &p) != SF_PARSED_TCP)
+		return GO_ON;
+	if (!(p.flags & (SF_TCP_SYN | SF_TCP_RST)) || !(p.flags & SF_TCP_ACK) ||
+	    !port_is_fenced(p.sport))
 		return GO_ON;
 	s = bpf_map_lookup_elem(&census_settings, &zero);
 	if (s && s->abi == SF_ABI_VERSION)
@@ -326,18 +314,23 @@ __noinline int look_at_frame(struct xdp_md *ctx, struct sf_packet *p)
 SEC("xdp")
 int smtpfence_gwxdp(struct xdp_md *ctx)
 {
+	struct sf_plain_at at;
 	struct syn syn;
-	enum sf_outcome outcome;
+	enum sf_plain plain = sf_plain(start_of_frame(ctx), end_of_frame(ctx), SF_ETHERNET, &at);
+	enum sf_outcome outcome = SF_PARSED_TCP;
 	int what;
 
-	if (sf_plainly_no_syn(start_of_frame(ctx), end_of_frame(ctx)))
+	if (plain == SF_PLAIN_NO_TCP || (plain == SF_PLAIN_TCP && !sf_flags_of_syn(at.tcp[13])))
 		return XDP_PASS;
 	__builtin_memset(&syn, 0, sizeof(syn));
-	outcome = look_at_frame(ctx, &syn.p);
+	if (plain == SF_PLAIN_TCP && !at.tagged)
+		sf_plain_take(&at, SF_ETHERNET, &syn.p);
+	else
+		outcome = look_at_frame(ctx, &syn.p);
 	if (outcome != SF_PARSED_TCP)
 		what = take_unparsed(outcome);
 	else
-		what = is_syn(&syn.p) ? take_syn(&syn, ctx->ingress_ifindex) : PASS;
+		what = sf_flags_of_syn(syn.p.flags) ? take_syn(&syn, ctx->ingress_ifindex) : PASS;
 	if (what == RESET && frame_into_reset(ctx))
 		return XDP_TX;
 	return what == PASS ? XDP_PASS : XDP_DROP;

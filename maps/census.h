@@ -154,7 +154,7 @@ struct sf_attempt_set {
 /* What the census itself counts (per CPU) ------------------------------------------------------ */
 
 #define SF_CENSUS_COUNTERS(X)                                                                      \
-	X(SYN, "syn", "SYNs seen on uplinks")                                                      \
+	X(SYN, "syn", "SYNs seen on uplinks and customers' interfaces")                            \
 	X(FENCED, "fenced_syn", "of them, to fenced ports, repeated ones too")                     \
 	X(WATCHED, "watched_syn", "of them, to watched ports")                                     \
 	X(NO_SENDER, "no_sender", "SYNs without a local socket: forwarded, or made by hand")       \
@@ -251,10 +251,13 @@ struct {
 	__type(value, __u64);
 } census_counters SEC(".maps");
 
-/* What the coarse clock said in this jiffy, on this core. */
+/* What the coarse clock said in this jiffy, on this core, by these offsets of the settings. */
 struct sf_census_clock {
 	__u64 jiffy;
-	__u64 now_ns; /* CLOCK_MONOTONIC */
+	__u64 now_ns; /* CLOCK_BOOTTIME */
+	__s64 boot_offset_ns, wall_offset_s;
+	__u32 slice, half, hour; /* struct sf_moment of it (bpf/lib/census.h) */
+	__u32 pad;
 };
 
 struct {

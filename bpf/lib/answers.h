@@ -16,16 +16,16 @@
  * "220 " or "220-", and SMTP in the rest: FTP servers greet with 220 too. RFC 5321 does not ask for
  * the word; all servers that are in use say it.
  */
-static __always_inline bool is_greeting(const __u8 *data, const __u8 *end, __u32 off)
+__noinline int is_greeting(struct __sk_buff *skb, __u32 off)
 {
-	const __u8 *at = sf_at(data, end, off, 8);
+	const __u8 *end = end_of(skb), *at = sf_at(start_of(skb), end, off, 8);
 
 	if (!at || at[0] != '2' || at[1] != '2' || at[2] != '0' || (at[3] != ' ' && at[3] != '-'))
 		return false;
 	for (int i = 4; i < GREETING_BYTES; i++) {
 		if (at + i + 4 > end)
 			return false;
-		if (at[i] == 'S' && at[i + 1] == 'M' && at[i + 2] == 'T' && at[i + 3] == 'P')
+		if (*(const sf_load32 *)(at + i) == bpf_htonl(0x534d5450)) /* "SMTP" */
 			return true;
 	}
 	return false;
@@ -154,7 +154,7 @@ static __always_inline void comes_back(struct __sk_buff *skb, struct sf_packet *
 			answer(p, s->seed, p->flags & SF_TCP_RST);
 		return;
 	}
-	if (may_greet(skb, p->payload) && is_greeting(start_of(skb), end_of(skb), p->payload) &&
+	if (may_greet(skb, p->payload) && is_greeting(skb, p->payload) &&
 	    !port_is_listed(p->sport) && sf_packet_addresses(start_of(skb), end_of(skb), p))
 		report_greeting(skb, p);
 }

@@ -7,12 +7,9 @@
 #define SF_BPF_ATTEMPTS_H
 
 #include "slots.h"
+#include "syn.h"
 
 const volatile __u32 attempt_sets = 64;
-
-struct owners {
-	__u32 source, sender; /* slots, or SF_NO_SLOT */
-};
 
 enum outcome_of_attempt {
 	CAME_ANSWER,
@@ -64,12 +61,18 @@ static __always_inline __u64 flow_hash(__u64 seed, __u64 near_hash, __u64 far_ha
 	return sf_hash(seed, near_hash + ((__u64)near_port << 16 | far_port), far_hash);
 }
 
-struct attempt_begun {
-	__u64 hash;
-	__u32 seq, tick;
-	__u32 source, sender; /* slots */
-	struct sf_addr daddr;
-};
+/* All of its set is looked at, soon: see touch(). */
+static __always_inline void touch_attempt(__u64 flow)
+{
+	__u32 index = sf_set_first(flow, attempt_sets);
+	const struct sf_attempt_set *set = bpf_map_lookup_elem(&attempts, &index);
+
+	if (!set)
+		return;
+	touch(&set->way[0]);
+	touch(&set->way[1].daddr);
+	touch(&set->way[3]);
+}
 
 #define ATTEMPT_NEW	 0
 #define ATTEMPT_REPEATED 1
@@ -78,29 +81,32 @@ struct attempt_begun {
  * A SYN that was entered for its source where it came in (a customer's interface) has met its
  * sender's socket on the uplink: the answer is for both.
  */
-static __always_inline bool joins(struct sf_attempt *a, const struct attempt_begun *begun)
+static __always_inline bool joins(struct sf_attempt *a, const struct syn *syn)
 {
-	if (begun->source != SF_NO_SLOT || begun->sender == SF_NO_SLOT || a->sender != SF_NO_SLOT)
+	if (syn->source != SF_NO_SLOT || syn->sender == SF_NO_SLOT || a->sender != SF_NO_SLOT)
 		return false;
-	a->sender_check = slot_check(SENDERS, begun->sender);
-	a->sender = begun->sender;
+	a->sender_check = slot_check(SENDERS, syn->sender);
+	a->sender = syn->sender;
 	return true;
 }
 
-/* Enter a SYN. Says whether it only repeats one. Global: the verifier takes it once. */
-__noinline int attempt_begin(const struct attempt_begun *begun)
+/*
+ * Enter a SYN. Says whether it only repeats one. `dropped`: by us, so no answer of the far end is
+ * waited for; repeated SYNs are still told. Global: the verifier takes it once.
+ */
+__noinline int attempt_begin(const struct syn *syn, __u32 dropped)
 {
 	__u32 index, oldest = 0, oldest_age = 0, tick, seq;
 	struct sf_attempt_set *set;
 	struct sf_attempt *a;
 	__u64 tag, old;
 
-	if (!begun)
+	if (!syn)
 		return ATTEMPT_NEW;
-	index = sf_set_first(begun->hash, attempt_sets);
-	tag = sf_tag(begun->hash);
-	tick = begun->tick;
-	seq = begun->seq;
+	index = sf_set_first(syn->flow, attempt_sets);
+	tag = sf_tag(syn->flow);
+	tick = (__u32)(syn->now_ns >> SF_TICK_SHIFT);
+	seq = syn->p.seq;
 	set = bpf_map_lookup_elem(&attempts, &index);
 	if (!set)
 		return ATTEMPT_NEW;
@@ -108,10 +114,13 @@ __noinline int attempt_begin(const struct attempt_begun *begun)
 		__u32 age = tick - set->way[i].tick;
 
 		if (set->way[i].tag == tag) {
-			if (set->way[i].seq == seq)
-				return joins(&set->way[i], begun) ? ATTEMPT_NEW : ATTEMPT_REPEATED;
 			oldest = i;
-			break;
+			if (set->way[i].seq != seq)
+				break;
+			if (dropped)
+				__sync_val_compare_and_swap(&set->way[i].state, SF_ATTEMPT_WAITING,
+							    SF_ATTEMPT_REFUSED);
+			return joins(&set->way[i], syn) ? ATTEMPT_NEW : ATTEMPT_REPEATED;
 		}
 		/* Whose answer came needs no place any more. */
 		if (!set->way[i].tag || set->way[i].state != SF_ATTEMPT_WAITING)
@@ -132,12 +141,12 @@ __noinline int attempt_begin(const struct attempt_begun *begun)
 	/* The answer can't come before this SYN left. */
 	a->seq = seq;
 	a->tick = tick;
-	a->daddr = begun->daddr;
-	a->source = begun->source;
-	a->sender = begun->sender;
-	a->source_check = slot_check(SOURCES, begun->source);
-	a->sender_check = slot_check(SENDERS, begun->sender);
-	*(volatile __u32 *)&a->state = SF_ATTEMPT_WAITING;
+	a->daddr = syn->p.daddr;
+	a->source = syn->source;
+	a->sender = syn->sender;
+	a->source_check = slot_check(SOURCES, syn->source);
+	a->sender_check = slot_check(SENDERS, syn->sender);
+	*(volatile __u32 *)&a->state = dropped ? SF_ATTEMPT_REFUSED : SF_ATTEMPT_WAITING;
 	return ATTEMPT_NEW;
 }
 

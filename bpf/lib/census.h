@@ -48,6 +48,17 @@ SF_PURE __u32 sf_half_of(__u64 now_ns)
 	return (__u32)(now_ns / (SF_SKETCH_SECONDS * 1000000000ULL)) + 1; /* 0: no half hour */
 }
 
+/* What a time means to a trail: divisions, so the programs do them once a jiffy. */
+struct sf_moment {
+	__u32 slice, half;
+	__u32 hour; /* of the wall clock, UTC */
+};
+
+SF_PURE struct sf_moment sf_moment_of(__u64 now_ns, __u64 wall_s)
+{
+	return (struct sf_moment){sf_slice_of(now_ns), sf_half_of(now_ns), (__u32)(wall_s / 3600)};
+}
+
 /* A slice's place in the ring of bases. The barriers keep the bound where the verifier sees it. */
 SF_PURE __u32 *sf_trail_base(struct sf_census_trail *t, __u32 slice)
 {
@@ -110,9 +121,9 @@ SF_PURE __u32 sf_trail_window(struct sf_census_trail *t, __u32 now, __u32 fenced
 }
 
 /* Wall clock's hour and day. They begin anew also where the clock was set back. */
-SF_PURE void sf_trail_hours(struct sf_census_trail *t, __u64 wall_s, __u32 fenced)
+SF_PURE void sf_trail_hour(struct sf_census_trail *t, __u32 hour, __u32 fenced)
 {
-	__u32 hour = (__u32)(wall_s / 3600), day;
+	__u32 day;
 
 	if (t->hour == hour)
 		return;
@@ -123,6 +134,11 @@ SF_PURE void sf_trail_hours(struct sf_census_trail *t, __u64 wall_s, __u32 fence
 		t->day = day;
 		t->day_base = fenced;
 	}
+}
+
+SF_PURE void sf_trail_hours(struct sf_census_trail *t, __u64 wall_s, __u32 fenced)
+{
+	sf_trail_hour(t, (__u32)(wall_s / 3600), fenced);
 }
 
 /* Enter a destination's hash. Up to 16 at once may try one word; a lost try is repeated. */
@@ -184,13 +200,13 @@ SF_PURE __u32 sf_trail_level(const struct sf_census_trail *t, __u32 window)
  * One more new connection to a fenced port, as the `fenced`th of this entry (counted already).
  * Returns the level that is crossed by it: 0 none, 1 warn, 2 act; *window is set where it is.
  */
-SF_PURE __u32 sf_trail_count(struct sf_census_trail *t, __u32 fenced, __u64 now_ns, __u64 wall_s,
-			     __u64 destination_hash, __u32 *window)
+SF_PURE __u32 sf_trail_count_at(struct sf_census_trail *t, __u32 fenced,
+				const struct sf_moment *now, __u64 destination_hash, __u32 *window)
 {
-	__u32 slice = sf_slice_of(now_ns), level, told;
+	__u32 slice = now->slice, level, told;
 
-	sf_sketch_add(sf_trail_sketch(t, sf_half_of(now_ns)), destination_hash);
-	sf_trail_hours(t, wall_s, fenced - 1);
+	sf_sketch_add(sf_trail_sketch(t, now->half), destination_hash);
+	sf_trail_hour(t, now->hour, fenced - 1);
 	if (!sf_trail_advance(t, slice, fenced - 1))
 		return 0;
 	*window = sf_trail_window(t, slice, fenced);
@@ -206,6 +222,14 @@ SF_PURE __u32 sf_trail_count(struct sf_census_trail *t, __u32 fenced, __u64 now_
 	if (level <= told)
 		return 0;
 	return __sync_val_compare_and_swap(&t->told, told, level) == told ? level : 0;
+}
+
+SF_PURE __u32 sf_trail_count(struct sf_census_trail *t, __u32 fenced, __u64 now_ns, __u64 wall_s,
+			     __u64 destination_hash, __u32 *window)
+{
+	const struct sf_moment now = sf_moment_of(now_ns, wall_s);
+
+	return sf_trail_count_at(t, fenced, &now, destination_hash, window);
 }
 
 #endif

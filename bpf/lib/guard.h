@@ -150,7 +150,7 @@ __noinline int guard_unparsed(struct __sk_buff *skb, struct sf_packet *p)
 	return d.verdict == SF_VERDICT_DENIED;
 }
 
-/* `p` as the parser left it, zeroed before. */
+/* `p` as the parser or plain.h left it, zeroed before. */
 static __always_inline bool guard_drops(struct __sk_buff *skb, enum sf_outcome outcome,
 					struct sf_packet *p)
 {

@@ -17,7 +17,8 @@ const volatile __u32 sender_sets = 8;
  * How long to wait for a slot that another core prepares, and how often to try: half a millisecond
  * in all. It takes 100 ns, but an interrupt may come between, or a virtual CPU lose its turn.
  */
-#define WAIT_ROUNDS  512
+#define WAIT_ROUNDS  64
+#define WAIT_READS   8 /* of the clock, some 40 ns each, for which the verifier counts one */
 #define ALONE_ROUNDS 64
 #define CLAIM_ROUNDS 32
 
@@ -41,23 +42,45 @@ static __always_inline struct sf_census_set *set_at(__u32 table, __u32 i)
 				: bpf_map_lookup_elem(&sender_heads, &i);
 }
 
-static __always_inline struct sf_census_count *count_at(enum table table, __u32 slot)
+static __always_inline struct sf_census_count *count_at(__u32 table, __u32 slot)
 {
 	return table == SOURCES ? bpf_map_lookup_elem(&source_counts, &slot)
 				: bpf_map_lookup_elem(&sender_counts, &slot);
 }
 
-static __always_inline struct sf_census_trail *trail_at(enum table table, __u32 slot)
+static __always_inline struct sf_census_trail *trail_at(__u32 table, __u32 slot)
 {
 	return table == SOURCES ? bpf_map_lookup_elem(&source_trails, &slot)
 				: bpf_map_lookup_elem(&sender_trails, &slot);
 }
 
-static __always_inline struct sf_census_head *head_at(enum table table, __u32 slot)
+static __always_inline struct sf_census_head *head_at(__u32 table, __u32 slot)
 {
 	struct sf_census_set *set = set_at(table, slot / SF_CENSUS_WAYS);
 
 	return set ? &set->way[slot % SF_CENSUS_WAYS] : NULL;
+}
+
+/*
+ * Memory that will be looked at soon. Of sources at random nothing is in a cache, and the core
+ * waits for one line after the other; those that are touched in a row it fetches at once.
+ */
+static __always_inline void touch(const void *line)
+{
+	(void)*(const volatile __u64 *)line;
+}
+
+static __always_inline void touch_row(__u32 table, __u32 slot, const struct sf_moment *now)
+{
+	struct sf_census_count *c = slot == SF_NO_SLOT ? NULL : count_at(table, slot);
+	struct sf_census_trail *t = c ? trail_at(table, slot) : NULL;
+
+	if (!t)
+		return;
+	touch(c);
+	touch(t);
+	touch(&t->sketch[now->half & 1]);
+	touch(&t->base[SF_WINDOW_SLICES / 2]);
 }
 
 /* The way that holds the tag and is ready; -1: none. */
@@ -96,14 +119,20 @@ static __always_inline void seen(struct sf_census_head *head, __u32 tick)
 }
 
 /* Wait while another core prepares it, but not for ever. */
-static __always_inline bool wait_ready(struct sf_census_head *head, __u64 tag)
+__noinline int wait_ready(__u32 table, __u32 slot, __u64 tag)
 {
+	struct sf_census_head *head = head_at(table, slot);
+
+	if (!head)
+		return 0;
 	for (int i = 0; i < WAIT_ROUNDS; i++) {
 		if (*(volatile __u64 *)&head->tag == tag)
-			return true;
-		bpf_ktime_get_ns(); /* some 40 ns, for which the verifier counts one instruction */
+			return 1;
+#pragma unroll
+		for (int n = 0; n < WAIT_READS; n++)
+			bpf_ktime_get_ns();
 	}
-	return false;
+	return 0;
 }
 
 /*
@@ -166,8 +195,8 @@ static __always_inline void empty32(__u32 *n)
 }
 
 /* The slot is ours alone (busy): empty it, and count what went with its former holder. */
-static __always_inline void prepare(enum table table, __u32 slot, bool evicted, __u64 word0,
-				    __u64 word1, __u64 now_ns)
+static __always_inline void prepare(__u32 table, __u32 slot, bool evicted, __u64 word0, __u64 word1,
+				    __u64 now_ns)
 {
 	struct sf_census_count *c = count_at(table, slot);
 	struct sf_census_trail *t = trail_at(table, slot);
@@ -205,20 +234,26 @@ static __always_inline bool best_is_free(__u64 best)
 	return best & ((1ULL << 44) - 1) & SCORE_FREE;
 }
 
-/* Another slot that holds the tag, ready or not, plus one; 0: ours is the only one. */
+#define OTHER_READY (1u << 31)
+
+/* Another slot that holds the tag, plus one, and whether it is ready; 0: ours is the only one. */
 __noinline __u32 other_holder(__u32 table, __u32 index, __u64 tag, __u32 slot)
 {
 	struct sf_census_set *set = set_at(table, index);
-	__u64 found = 0;
+	__u64 own = slot - index * SF_CENSUS_WAYS, found = 0;
 
 	if (!set)
 		return 0;
 #pragma unroll
-	for (__u64 i = 0; i < SF_CENSUS_WAYS; i++)
-		found |= is_zero((set->way[i].tag & ~SF_TAG_BUSY) ^ tag) *
-			 (1 - is_zero((index * SF_CENSUS_WAYS + i) ^ slot)) *
-			 (index * SF_CENSUS_WAYS + i + 1);
-	return (__u32)found;
+	for (__u64 i = 0; i < SF_CENSUS_WAYS; i++) {
+		__u64 differs = set->way[i].tag ^ tag, one;
+
+		one = is_zero(differs & ~SF_TAG_BUSY) * (1 - is_zero(own ^ i));
+		one *= (i + 1) | (1 - (differs & SF_TAG_BUSY)) << 31;
+		asm volatile("" : "+r"(one));
+		found = larger(found, one);
+	}
+	return found ? (__u32)found + index * SF_CENSUS_WAYS : 0;
 }
 
 /*
@@ -226,32 +261,50 @@ __noinline __u32 other_holder(__u32 table, __u32 index, __u64 tag, __u32 slot)
  * the other after its claim, so at least one of them sees it: who sees one that is ready, or a
  * lower slot, yields; who has the lower slot waits until the other has gone or is ready.
  */
-static __always_inline bool alone(__u32 table, __u32 first, __u32 second, __u64 tag, __u32 slot)
+__noinline int alone(__u32 table, __u32 first, __u32 second, __u64 tag, __u32 slot)
 {
 	for (int i = 0; i < ALONE_ROUNDS; i++) {
 		__u32 other = other_holder(table, first, tag, slot);
-		struct sf_census_head *head;
 
 		if (!other)
 			other = other_holder(table, second, tag, slot);
 		if (!other)
-			return true;
-		if (other - 1 < slot)
-			return false;
-		head = head_at(table, other - 1);
-		if (!head || *(volatile __u64 *)&head->tag == tag)
-			return false;
+			return 1;
+		if ((other & OTHER_READY) || other - 1 < slot)
+			return 0;
 	}
-	return false;
+	return 0;
 }
 
-static __always_inline __u32 try_claim(enum table table, __u32 first, __u32 second, __u64 tag,
-				       __u64 now_ns, const struct sf_census_key *key)
+static __always_inline __u32 sets_of(__u32 table)
 {
-	__u32 tick = (__u32)(now_ns >> SF_TICK_SHIFT), set = first, held;
-	struct sf_census_head *head;
-	__u64 best, other, old;
+	return table == SOURCES ? source_sets : sender_sets;
+}
 
+static __always_inline void touch_sets(__u32 table, __u64 hash)
+{
+	struct sf_census_set *first = set_at(table, sf_set_first(hash, sets_of(table)));
+	struct sf_census_set *second = set_at(table, sf_set_second(hash, sets_of(table)));
+
+	if (!first || !second)
+		return;
+	touch(&first->way[0]);
+	touch(&first->way[SF_CENSUS_WAYS / 2]);
+	touch(&second->way[0]);
+	touch(&second->way[SF_CENSUS_WAYS / 2]);
+}
+
+/* Claim one: the slot, TRY_AGAIN, or SF_NO_SLOT. For both tables, so that it is verified once. */
+__noinline __u32 claim(__u32 table, __u64 hash, __u64 now_ns, const struct sf_census_key *key)
+{
+	__u32 first = sf_set_first(hash, sets_of(table)),
+	      second = sf_set_second(hash, sets_of(table));
+	__u32 tick = (__u32)(now_ns >> SF_TICK_SHIFT), set = first, held;
+	__u64 best, other, old, tag = sf_tag(hash);
+	struct sf_census_head *head;
+
+	if (!key)
+		return SF_NO_SLOT;
 	/* Another core may have been faster with the same key. */
 	held = holder_of(table, first, tag);
 	if (!held) {
@@ -260,12 +313,10 @@ static __always_inline __u32 try_claim(enum table table, __u32 first, __u32 seco
 			set = second;
 	}
 	if (held) {
-		head = head_at(table, set * SF_CENSUS_WAYS + held - 1);
-		if (!head)
-			return SF_NO_SLOT;
+		held += set * SF_CENSUS_WAYS - 1;
 		/* Not ready for too long: its core was stopped. It empties the slot when it goes
 		 * on, so nothing is counted there before. */
-		return wait_ready(head, tag) ? set * SF_CENSUS_WAYS + held - 1 : TRY_AGAIN;
+		return wait_ready(table, held, tag) ? held : TRY_AGAIN;
 	}
 	best = best_way(table, first, tick);
 	other = best_way(table, second, tick);
@@ -295,53 +346,43 @@ static __always_inline __u32 try_claim(enum table table, __u32 first, __u32 seco
 	return set;
 }
 
-__noinline __u32 claim_source(__u32 first, __u32 second, __u64 tag, __u64 now_ns,
-			      struct sf_census_key *key)
+/* A newcomer's slot, also where others were faster; SF_NO_SLOT: counted as `uncounted`. */
+__noinline __u32 newcomer(__u32 table, __u64 hash, __u64 now_ns, const struct sf_census_key *key)
 {
-	return key ? try_claim(SOURCES, first, second, tag, now_ns, key) : SF_NO_SLOT;
-}
-
-__noinline __u32 claim_sender(__u32 first, __u32 second, __u64 tag, __u64 now_ns,
-			      struct sf_census_key *key)
-{
-	return key ? try_claim(SENDERS, first, second, tag, now_ns, key) : SF_NO_SLOT;
-}
-
-/* The key's slot, claimed if it had none. `hash` of the key gives its tag and its sets. */
-static __always_inline __u32 slot_of(enum table table, struct sf_census_key *key, __u64 hash,
-				     __u64 now_ns)
-{
-	__u32 sets = table == SOURCES ? source_sets : sender_sets;
-	__u32 first = sf_set_first(hash, sets), second = sf_set_second(hash, sets);
-	__u32 tick = (__u32)(now_ns >> SF_TICK_SHIFT);
-	struct sf_census_set *set = set_at(table, first);
-	__u64 tag = sf_tag(hash);
-	int way;
-
-	if (!set)
-		return SF_NO_SLOT;
-	way = way_of(set, tag);
-	if (way >= 0) {
-		seen(&set->way[way & 7], tick);
-		return first * SF_CENSUS_WAYS + (__u32)way;
-	}
-	set = set_at(table, second);
-	if (!set)
-		return SF_NO_SLOT;
-	way = way_of(set, tag);
-	if (way >= 0) {
-		seen(&set->way[way & 7], tick);
-		return second * SF_CENSUS_WAYS + (__u32)way;
-	}
 	for (int round = 0; round < CLAIM_ROUNDS; round++) {
-		__u32 slot = table == SOURCES ? claim_source(first, second, tag, now_ns, key)
-					      : claim_sender(first, second, tag, now_ns, key);
+		__u32 slot = claim(table, hash, now_ns, key);
 
 		if (slot != TRY_AGAIN)
 			return slot;
 	}
 	census_add(SF_CENSUS_UNCOUNTED, 1);
 	return SF_NO_SLOT;
+}
+
+/* The key's slot, claimed if it had none. `hash` of the key gives its tag and its sets. */
+static __always_inline __u32 slot_of(enum table table, const struct sf_census_key *key, __u64 hash,
+				     __u64 now_ns)
+{
+	__u32 first = sf_set_first(hash, sets_of(table)),
+	      second = sf_set_second(hash, sets_of(table));
+	struct sf_census_set *set = set_at(table, first), *other = set_at(table, second);
+	__u32 tick = (__u32)(now_ns >> SF_TICK_SHIFT);
+	__u64 tag = sf_tag(hash);
+	int way;
+
+	if (!set || !other)
+		return SF_NO_SLOT;
+	way = way_of(set, tag);
+	if (way >= 0) {
+		seen(&set->way[way & 7], tick);
+		return first * SF_CENSUS_WAYS + (__u32)way;
+	}
+	way = way_of(other, tag);
+	if (way >= 0) {
+		seen(&other->way[way & 7], tick);
+		return second * SF_CENSUS_WAYS + (__u32)way;
+	}
+	return newcomer(table, hash, now_ns, key);
 }
 
 /* Does the slot still belong to whom `check` was taken from? */

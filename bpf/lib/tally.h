@@ -13,21 +13,39 @@
 
 /*
  * The coarse clock moves with the jiffies, and those are read without a call (14 ns, 6.18): it is
- * asked once in each.
+ * asked once in each, and what follows from it is kept.
  */
-static __always_inline __u64 clock_now(const struct sf_census_settings *s)
+static __always_inline void set_clock(struct sf_census_clock *c, __u64 jiffy,
+				      const struct sf_census_settings *s)
+{
+	__u64 now_ns = bpf_ktime_get_coarse_ns() + (__u64)s->boot_offset_ns;
+	struct sf_moment now =
+		sf_moment_of(now_ns, now_ns / 1000000000ULL + (__u64)s->wall_offset_s);
+
+	c->jiffy = jiffy;
+	c->now_ns = now_ns;
+	c->boot_offset_ns = s->boot_offset_ns;
+	c->wall_offset_s = s->wall_offset_s;
+	c->slice = now.slice;
+	c->half = now.half;
+	c->hour = now.hour;
+}
+
+static __always_inline void take_clock(struct syn *syn, const struct sf_census_settings *s)
 {
 	__u64 jiffy = bpf_jiffies64();
 	__u32 zero = 0;
 	struct sf_census_clock *c = bpf_map_lookup_elem(&census_clock, &zero);
 
 	if (!c)
-		return bpf_ktime_get_coarse_ns() + (__u64)s->boot_offset_ns;
-	if (c->jiffy != jiffy) {
-		c->now_ns = bpf_ktime_get_coarse_ns();
-		c->jiffy = jiffy;
-	}
-	return c->now_ns + (__u64)s->boot_offset_ns;
+		return; /* can't be: an array of one */
+	if (c->jiffy != jiffy || c->boot_offset_ns != s->boot_offset_ns ||
+	    c->wall_offset_s != s->wall_offset_s)
+		set_clock(c, jiffy, s);
+	syn->now_ns = c->now_ns;
+	syn->now.slice = c->slice;
+	syn->now.half = c->half;
+	syn->now.hour = c->hour;
 }
 
 static __always_inline void count_unparsed(enum sf_outcome outcome)
@@ -55,23 +73,6 @@ static __always_inline void count_unparsed(enum sf_outcome outcome)
 		break;
 	}
 }
-
-#define NO_SOCKET    0 /* forwarded, or not a whole socket */
-#define TCP_SOCKET   1
-#define OTHER_SOCKET 2 /* raw, packet */
-
-struct syn {
-	struct sf_packet p;
-	struct sf_census_key source_key, sender_key;
-	__u64 now_ns, destination_hash;
-	__u32 source, sender; /* slots */
-	__u32 ifindex;
-	__u8 fenced;
-	__u8 watched;
-	__u8 repeated;
-	__u8 socket;	      /* above; the uplink's programs say it */
-	__u8 verdict, reason; /* the gateway's programs say them */
-};
 
 static __always_inline void report_crossing(const struct syn *syn, enum table table, __u32 level,
 					    __u32 window, const struct sf_census_trail *t)
@@ -127,9 +128,7 @@ static __always_inline void count_in(const struct syn *syn, enum table table,
 		t->class = limit->class;
 		t->limits = s->limits;
 	}
-	level = sf_trail_count(t, fenced, syn->now_ns,
-			       syn->now_ns / 1000000000ULL + (__u64)s->wall_offset_s,
-			       syn->destination_hash, &window);
+	level = sf_trail_count_at(t, fenced, &syn->now, syn->destination_hash, &window);
 	if (level)
 		report_crossing(syn, table, level, window, t);
 }
@@ -180,61 +179,54 @@ static __always_inline void count_source(struct syn *syn)
 		count_fenced_source(syn);
 }
 
-/* To a fenced port: is it new, or does it repeat one? Its answer is waited for. */
-static __always_inline void syn_attempt(struct syn *syn)
-{
-	const __u64 *source = (const __u64 *)&syn->p.saddr;
-	struct attempt_begun begun = {
-		.hash = flow_hash(source[0], source[1], syn->destination_hash, syn->p.sport,
-				  syn->p.dport),
-		.seq = syn->p.seq,
-		.tick = (__u32)(syn->now_ns >> SF_TICK_SHIFT),
-		.source = syn->source,
-		.sender = syn->sender,
-		.daddr = syn->p.daddr,
-	};
-
-	syn->repeated = (__u8)attempt_begin(&begun);
-}
-
 /* What is known of a SYN by its packet alone. */
 static __always_inline void syn_begin(struct syn *syn, __u32 ifindex,
 				      const struct sf_census_settings *s)
 {
-	const __u64 *far = (const __u64 *)&syn->p.daddr;
+	const __u64 *far = (const __u64 *)&syn->p.daddr, *near = (const __u64 *)&syn->p.saddr;
 	__u32 word = syn->p.dport / 64;
 	struct sf_port_word *ports_of = bpf_map_lookup_elem(&ports, &word);
 	__u64 bit = 1ULL << (syn->p.dport % 64);
 
-	syn->now_ns = clock_now(s);
+	take_clock(syn, s);
 	syn->ifindex = ifindex;
 	syn->fenced = ports_of && (ports_of->fenced & bit);
 	syn->repeated = 0;
 	syn->source = syn->sender = SF_NO_SLOT;
 	syn->watched = ports_of && (ports_of->watched & bit);
-	if (syn->fenced)
-		syn->destination_hash = sf_hash(s->seed, far[0], far[1]);
+	if (!syn->fenced)
+		return;
+	syn->destination_hash = sf_hash(s->seed, far[0], far[1]);
+	syn->flow = flow_hash(near[0], near[1], syn->destination_hash, syn->p.sport, syn->p.dport);
+	touch_attempt(syn->flow);
 }
 
-/* Its source's slot; counted as one SYN more. */
-static __always_inline void syn_source(struct syn *syn, const struct sf_census_settings *s)
+/* Its source's key, and what will be looked at to find its slot. */
+static __always_inline void syn_source_key(struct syn *syn, const struct sf_census_settings *s)
 {
 	const __u64 *source = (const __u64 *)&syn->p.saddr;
 
-	census_add(SF_CENSUS_SYN, 1);
-	if (syn->fenced)
-		census_add(SF_CENSUS_FENCED, 1);
-	else if (syn->watched)
-		census_add(SF_CENSUS_WATCHED, 1);
 	syn->source_key.word[0] = source[0];
 	syn->source_key.word[1] = source[1];
 	if (syn->p.family == SF_FAMILY_V6) {
 		syn->source_key.word[0] &= s->v6_mask[0];
 		syn->source_key.word[1] &= s->v6_mask[1];
 	}
-	syn->source = slot_of(SOURCES, &syn->source_key,
-			      sf_hash(s->seed, syn->source_key.word[0], syn->source_key.word[1]),
-			      syn->now_ns);
+	syn->source_hash = sf_hash(s->seed, syn->source_key.word[0], syn->source_key.word[1]);
+	touch_sets(SOURCES, syn->source_hash);
+}
+
+/* Its source's slot; counted as one SYN more. */
+static __always_inline void syn_source(struct syn *syn)
+{
+	census_add(SF_CENSUS_SYN, 1);
+	if (syn->fenced)
+		census_add(SF_CENSUS_FENCED, 1);
+	else if (syn->watched)
+		census_add(SF_CENSUS_WATCHED, 1);
+	syn->source = slot_of(SOURCES, &syn->source_key, syn->source_hash, syn->now_ns);
+	if (syn->fenced)
+		touch_row(SOURCES, syn->source, &syn->now);
 }
 
 #endif

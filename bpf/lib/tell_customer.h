@@ -23,7 +23,7 @@ static __always_inline bool is_worth_telling(const struct syn *syn, __u32 *n)
 	*n = (__u32)c->fenced + 1;
 	if (syn->verdict == SF_VERDICT_DENIED)
 		*n = __sync_fetch_and_add(&c->denied, 1) + 1;
-	return !(*n & (*n - 1)) || sf_slice_of(syn->now_ns) - t->slice >= PAUSE_SLICES;
+	return !(*n & (*n - 1)) || syn->now.slice - t->slice >= PAUSE_SLICES;
 }
 
 static __always_inline bool report_allowed(__u64 now_ns)
