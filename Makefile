@@ -18,21 +18,23 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBS)))$(PKG_CF
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs libbpf libelf zlib libconfuse sqlite3 libpcap))$(PKG_LIBS)
 CPPFLAGS += -D_GNU_SOURCE -DSF_VERSION='"$(VERSION)"' -isystem $(B)/bpf $(PKG_CFLAGS)
 CFLAGS   ?= -O2 -g
+# Built anywhere, the same bytes (make check-reproducible): no path of this machine goes into them.
+NOWHERE  := -ffile-prefix-map=$(CURDIR)=.
 # What the code needs whatever CFLAGS says on the command line.
-STRICT   := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -fstack-protector-strong $(SANITIZE)
+STRICT   := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -fstack-protector-strong $(SANITIZE) $(NOWHERE)
 LDLIBS    = $(PKG_LIBS) -lpthread -lm
 LDFLAGS  += -Wl,-z,relro,-z,now $(SANITIZE)
 
 # BPF programs need no kernel headers but the uapi ones, and no running kernel.
 BPF_INC  := $(shell $(CC) -print-multiarch 2>/dev/null)
-BPFFLAGS  = -O2 -g -target bpf -mcpu=v3 -D__bpf__ -Wall -Wextra -Wno-unused-parameter \
+BPFFLAGS  = -O2 -g -target bpf -mcpu=v3 -D__bpf__ -Wall -Wextra -Wno-unused-parameter $(NOWHERE) \
 	    -I/usr/include/$(BPF_INC) $(shell pkg-config --cflags libbpf)
 
 OBJECTS  := connect roles egress gateway
 SKELS    := $(OBJECTS:%=$(B)/bpf/%.skel.h)
-USER_O   := $(patsubst %.c,$(B)/%.o,$(wildcard user/*.c user/detect/*.c))
-DAEMON_O := $(patsubst %.c,$(B)/%.o,$(wildcard user/daemon/*.c))
-CLI_O    := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c))
+USER_O   := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard user/*.c user/detect/*.c)))
+DAEMON_O := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard user/daemon/*.c)))
+CLI_O    := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard cli/*.c)))
 UNITS    := $(patsubst tests/unit/test_%.c,$(B)/tests/unit_%,$(wildcard tests/unit/test_*.c))
 
 .SECONDARY: $(OBJECTS:%=$(B)/bpf/%.bpf.o)
@@ -54,7 +56,7 @@ $(B)/%.o: %.c | $(SKELS)
 $(B)/user/egress.o $(B)/user/gateway_load.o $(B)/user/loader.o: $(SKELS)
 
 $(B)/libsmtpfence.a: $(USER_O)
-	rm -f $@ && $(AR) rcs $@ $^
+	rm -f $@ && $(AR) rcsD $@ $^
 
 $(B)/smtpfence: $(CLI_O) $(B)/libsmtpfence.a
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) $(shell pkg-config --libs smartcols json-c) -o $@
@@ -68,6 +70,8 @@ $(B)/tests/unit_%: tests/unit/test_%.c $(B)/libsmtpfence.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -MMD $(LDFLAGS) $< $(B)/libsmtpfence.a $(LDLIBS) \
 		$(shell pkg-config --libs cmocka json-c libsystemd) -o $@
+
+$(B)/tests/unit_text: LDFLAGS += -Wl,--wrap=realloc
 
 $(B)/tests/client: tests/net/client.c $(wildcard tests/net/client_*.h)
 	@mkdir -p $(@D)
@@ -115,6 +119,6 @@ format:
 format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
-include tests/bpf/rules.mk
+include $(wildcard tests/*/rules.mk)
 include packaging/install.mk
 -include $(USER_O:.o=.d) $(DAEMON_O:.o=.d) $(CLI_O:.o=.d)

@@ -74,6 +74,8 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Print and release a JSON value, one line. */
 void cli_print_json(struct json_object *value);
+/* By JSON_C_TO_STRING_*; ends the command where there is no memory for the text. */
+void cli_print_json_as(struct json_object *value, int flags);
 /* A JSON string of text from outside, escaped as in syslog, so that it is valid UTF-8. */
 struct json_object *cli_json_text(const char *text);
 

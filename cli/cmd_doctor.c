@@ -44,6 +44,7 @@ int cmd_doctor(const struct sf_cli *cli, int argc, char **argv)
 	input.mail_paths = paths;
 	input.pin_dir = policy.pin_dir;
 	input.policy = &policy;
+	input.config_file = policy.config_file;
 	if (!sf_cgroup_mount(mount, sizeof(mount), NULL))
 		input.mount = mount;
 	sf_doctor_run(&input, report);

@@ -99,8 +99,7 @@ static void print_for_programs(struct json_object *event)
 		else
 			json_object_put(value);
 	}
-	puts(json_object_to_json_string_ext(safe, JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(safe);
+	cli_print_json_as(safe, JSON_C_TO_STRING_PLAIN);
 }
 
 static void print_event(const struct sf_cli *cli, const char *line, const char *since)
@@ -129,7 +128,8 @@ static void print_lines(const struct sf_cli *cli, FILE *in, const char *since)
 
 	while ((n = getline(&line, &room, in)) > 0) {
 		if (line[n - 1] != '\n') {
-			fseek(in, start, SEEK_SET); /* still being written */
+			/* Still being written. NOLINTNEXTLINE(cert-err33-c): a regular file */
+			fseek(in, start, SEEK_SET);
 			break;
 		}
 		print_event(cli, line, since);

@@ -9,6 +9,7 @@
 #include "../user/escape.h"
 #include "../user/plot.h"
 #include "../user/report.h"
+#include "../user/text.h"
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -17,8 +18,8 @@
 
 #define HOUR	    3600
 #define DAY	    86400
-#define SINCE	    (7 * DAY)
-#define BY_HOUR	    (2 * DAY) /* up to this, the table has a row an hour */
+#define SINCE	    (7LL * DAY)
+#define BY_HOUR	    (2LL * DAY) /* up to this, the table has a row an hour */
 #define NAMES_SHOWN 10
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_HTML };
@@ -271,26 +272,27 @@ static int put_report(const struct sf_cli *cli, const struct question *q, const 
 {
 	_cleanup_free_ char *text = NULL;
 	char shown[PATH_MAX];
-	size_t length = 0;
-	FILE *out = open_memstream(&text, &length);
-	int ret;
+	struct sf_text memory;
+	FILE *out = sf_text_open(&memory);
+	int ret = 0;
 
 	if (!out)
 		return sf_fail(err, -ENOMEM, "no memory");
 	if (q->format == FORMAT_JSON)
-		sf_report_json(r, out);
+		ret = sf_report_json(r, out);
 	else if (q->format == FORMAT_HTML)
 		sf_report_html(r, out);
 	else
 		sf_report_text(r, out);
-	if (fclose(out))
+	text = sf_text_close(out, &memory);
+	if (!text || ret)
 		return sf_fail(err, -ENOMEM, "no memory");
 	if (!q->output) {
-		if (fwrite(text, 1, length, stdout) != length || fflush(stdout))
+		if (fwrite(text, 1, memory.length, stdout) != memory.length || fflush(stdout))
 			return sf_fail(err, -errno, "can't write the report: %s", strerror(errno));
 		return 0;
 	}
-	ret = sf_report_write(q->output, text, length, err);
+	ret = sf_report_write(q->output, text, memory.length, err);
 	if (!ret) {
 		sf_escape_controls(q->output, shown, sizeof(shown));
 		cli_done(cli, "written to %s", shown);

@@ -181,7 +181,7 @@ static int parse_mode_options(const struct sf_cli *cli, int argc, char **argv,
 		switch (option) {
 		case 'r':
 			if (sf_duration_parse(optarg, &out->rollback) ||
-			    out->rollback > 365 * 86400)
+			    out->rollback > 365LL * 86400)
 				return cli_usage(
 					cli,
 					"--rollback \"%.40s\": write a time like 90s, 5m or 2h",

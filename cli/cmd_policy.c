@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* mail, fence, exempt, allow, quarantine, limit, remove, list, set, get: what changes single
- * entries. */
+/* mail, fence, exempt, allow, quarantine, limit, remove: what changes single entries. */
 #include "cli.h"
+#include "entry_options.h"
 #include "../user/change.h"
-#include "../user/config.h"
 #include "../user/escape.h"
 #include "../user/hosts.h"
 #include "../user/rollback.h"
@@ -11,105 +10,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* Options of entries; which of them a command takes is checked by the caller. */
-struct entry_options {
-	const char *users, *ports, *ttl, *on, *comment, *warn, *act;
-};
-
-static int parse_entry_options(const struct sf_cli *cli, int argc, char **argv, const char *allowed,
-			       struct entry_options *out)
-{
-	static const struct option options[] = {
-		{"user", required_argument, NULL, 'u'},	   {"port", required_argument, NULL, 'p'},
-		{"ttl", required_argument, NULL, 't'},	   {"on", required_argument, NULL, 'o'},
-		{"comment", required_argument, NULL, 'c'}, {"warn", required_argument, NULL, 'w'},
-		{"act", required_argument, NULL, 'a'},	   {NULL, 0, NULL, 0},
-	};
-	int option;
-
-	memset(out, 0, sizeof(*out));
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == '?' || !strchr(allowed, option))
-			return cli_usage(cli,
-					 "%s does not take this option; see smtpfence %s --help",
-					 argv[0], argv[0]);
-		if (option == 'u')
-			out->users = optarg;
-		else if (option == 'p')
-			out->ports = optarg;
-		else if (option == 't')
-			out->ttl = optarg;
-		else if (option == 'o')
-			out->on = optarg;
-		else if (option == 'w')
-			out->warn = optarg;
-		else if (option == 'a')
-			out->act = optarg;
-		else
-			out->comment = optarg;
-	}
-	return 0;
-}
-
-/* --warn and --act; one that is left out is no limit. */
-static int take_limits(const struct entry_options *options, struct sf_entry *entry,
-		       struct sf_error *err)
-{
-	struct sf_error inner = {.code = 0};
-	struct sf_pair pair;
-
-	if (!options->warn && !options->act)
-		return 0;
-	if (sf_pair_parse(options->warn ? options->warn : "0", options->act ? options->act : "0",
-			  &pair, &inner))
-		return sf_fail_usage(err, "--warn, --act: %s", inner.text);
-	entry->warn = pair.warn;
-	entry->act = pair.act;
-	return 0;
-}
-
-static int take_options(const struct entry_options *options, struct sf_entry *entry,
-			struct sf_error *err)
-{
-	struct sf_policy scratch;
-	int64_t seconds;
-
-	if (options->ttl) {
-		if (sf_duration_parse(options->ttl, &seconds))
-			return sf_fail_usage(err,
-					     "--ttl \"%.40s\": write a time like 90s, 5m, 2h or 1d",
-					     options->ttl);
-		entry->expires = (int64_t)time(NULL) + seconds;
-	}
-	if (options->comment) {
-		if (strlen(options->comment) >= sizeof(entry->comment))
-			return sf_fail_usage(err, "--comment is longer than %zu bytes",
-					     sizeof(entry->comment) - 1);
-		snprintf(entry->comment, sizeof(entry->comment), "%s", options->comment);
-	}
-	if (options->ports) {
-		sf_policy_init(&scratch);
-		if (sf_key_set(&scratch, &sf_keys[sf_key_find("ports")], options->ports, err))
-			return -EINVAL;
-		if (scratch.ports.count == 0 || scratch.ports.count > SF_GRANTS_MAX)
-			return sf_fail_usage(err,
-					     "--port takes 1 to %d ports; leave it out to mean "
-					     "every fenced port",
-					     SF_GRANTS_MAX);
-		memcpy(entry->ports, scratch.ports.port, sizeof(entry->ports));
-		entry->port_count = scratch.ports.count;
-	}
-	if (take_limits(options, entry, err))
-		return -EINVAL;
-	if (!options->users && !options->on)
-		return 0;
-	entry->user_names = strdup(options->on ? options->on : options->users);
-	return entry->user_names ? 0 : sf_fail(err, -ENOMEM, "no memory");
-}
 
 /* A host name that is added now must resolve now: a typing error shows at once. */
 static int check_host(const struct sf_entry *entry, struct sf_error *err)
@@ -147,7 +49,7 @@ static int put_entry(const struct sf_cli *cli, struct sf_entry *entry,
 	char shown[SF_NAME_MAX * 2];
 
 	entry->managed = 1;
-	if (take_options(options, entry, &err) || sf_entry_resolve(entry, &err) ||
+	if (entry_options_take(options, entry, &err) || sf_entry_resolve(entry, &err) ||
 	    check_host(entry, &err))
 		return cli_failed(cli, &err);
 	if (sf_change_begin(cli->config_file, SF_CHANGE_LENIENT, &change, &err))
@@ -237,7 +139,7 @@ int cmd_role(const struct sf_cli *cli, int argc, char **argv)
 	struct sf_error err = {.code = 0};
 	int is_mail = !strcmp(argv[0], "mail"), ret;
 
-	ret = parse_entry_options(cli, argc, argv, is_mail ? "uc" : "c", &options);
+	ret = entry_options_parse(cli, argc, argv, is_mail ? "uc" : "c", &options);
 	if (ret)
 		return ret;
 	if (argc - optind != 2)
@@ -264,7 +166,7 @@ static int cmd_sender(const struct sf_cli *cli, int argc, char **argv, const cha
 {
 	struct sf_entry entry = {.kind = SF_ENTRY_KINDS};
 	struct entry_options options;
-	int ret = parse_entry_options(cli, argc, argv, allowed, &options), kind;
+	int ret = entry_options_parse(cli, argc, argv, allowed, &options), kind;
 
 	if (ret)
 		return ret;
@@ -370,142 +272,4 @@ int cmd_remove(const struct sf_cli *cli, int argc, char **argv)
 	if (ret)
 		return cli_failed(cli, &err);
 	return cli_done(cli, "removed: %s %s", sf_entry_words[kind], shown);
-}
-
-int cmd_list(const struct sf_cli *cli, int argc, char **argv)
-{
-	struct json_object *list = NULL;
-	struct libscols_table *table = NULL;
-	struct sf_error err = {.code = 0};
-	struct sf_policy policy;
-
-	if (argc > 1)
-		return cli_usage(cli, "list: \"%.40s\" is too much", argv[1]);
-	if (sf_config_read(cli->config_file, NULL, 1, &policy, &err))
-		return cli_failed(cli, &err);
-	if (cli->json)
-		list = json_object_new_array();
-	else
-		table = cli_table("KIND|VALUE|USERS|PORTS|LIMIT|UNTIL|FROM|COMMENT");
-	for (size_t i = 0; i < policy.entry_count; i++) {
-		const struct sf_entry *e = &policy.entries[i];
-		char value[SF_NAME_MAX * 4], comment[SF_COMMENT_MAX * 4];
-		char users[256] = "", ports[64] = "", until[64] = "", limit[32] = "";
-		const char *from = e->managed ? "command" : "file";
-		int limited = e->kind >= SF_ENTRY_LIMIT_USER;
-
-		sf_escape_string(e->value, value, sizeof(value));
-		sf_escape_string(e->comment, comment, sizeof(comment));
-		if (e->user_names)
-			sf_escape_string(e->user_names, users, sizeof(users));
-		for (uint32_t u = 0; !e->user_names && u < e->user_count; u++)
-			snprintf(users + strlen(users), sizeof(users) - strlen(users), "%s%u",
-				 u ? "," : "", e->users[u]);
-		for (uint32_t p = 0; p < e->port_count; p++)
-			snprintf(ports + strlen(ports), sizeof(ports) - strlen(ports), "%s%u",
-				 p ? "," : "", e->ports[p]);
-		if (e->expires)
-			sf_time_format(e->expires, until, sizeof(until));
-		if (limited)
-			snprintf(limit, sizeof(limit), "%u,%u", e->warn, e->act);
-		if (table) {
-			cli_table_row(table, 8, sf_entry_words[e->kind], value,
-				      users[0] ? users : "-", ports[0] ? ports : "-",
-				      limit[0] ? limit : "-", until[0] ? until : "-", from,
-				      comment);
-			continue;
-		}
-		struct json_object *one = json_object_new_object();
-
-		json_object_object_add(one, "kind",
-				       json_object_new_string(sf_entry_words[e->kind]));
-		json_object_object_add(one, "value", json_object_new_string(value));
-		json_object_object_add(one, "users", json_object_new_string(users));
-		json_object_object_add(one, "ports", json_object_new_string(ports));
-		json_object_object_add(one, "warn",
-				       limited ? json_object_new_int64(e->warn) : NULL);
-		json_object_object_add(one, "act", limited ? json_object_new_int64(e->act) : NULL);
-		json_object_object_add(one, "until", json_object_new_string(until));
-		json_object_object_add(one, "from", json_object_new_string(from));
-		json_object_object_add(one, "comment", json_object_new_string(comment));
-		json_object_array_add(list, one);
-	}
-	if (table)
-		cli_table_print(table);
-	else
-		cli_print_json(list);
-	sf_policy_free(&policy);
-	return SF_EXIT_OK;
-}
-
-int cmd_set(const struct sf_cli *cli, int argc, char **argv)
-{
-	struct sf_fence_options apply = {.keep_unresolved = 1};
-	struct sf_fence_result result;
-	struct sf_change change;
-	struct sf_error err = {.code = 0};
-	char key[64], *equal;
-	int ret;
-
-	equal = argc == 2 ? strchr(argv[1], '=') : NULL;
-	if (!equal || (size_t)(equal - argv[1]) >= sizeof(key))
-		return cli_usage(cli, "set takes KEY=VALUE; lists are divided by commas");
-	snprintf(key, sizeof(key), "%.*s", (int)(equal - argv[1]), argv[1]);
-	/* The mode has its own way: detection, proof, confirmation. */
-	if (!strcmp(key, "FW_OUTPUT_MTA")) {
-		char *name[] = {!strcasecmp(equal + 1, "yes")	    ? "on"
-				: !strcasecmp(equal + 1, "monitor") ? "monitor"
-								    : "off",
-				NULL};
-
-		if (strcasecmp(equal + 1, "yes") && strcasecmp(equal + 1, "no") &&
-		    strcasecmp(equal + 1, "monitor"))
-			return cli_usage(cli, "FW_OUTPUT_MTA: \"%.40s\": write yes, monitor or no",
-					 equal + 1);
-		optind = 0;
-		return (name[0][1] == 'n'   ? cmd_on
-			: name[0][0] == 'm' ? cmd_monitor
-					    : cmd_off)(cli, 1, name);
-	}
-	if (sf_change_begin(cli->config_file, SF_CHANGE_LENIENT, &change, &err))
-		return cli_failed(cli, &err);
-	ret = sf_change_set(&change, key, equal + 1, &err);
-	if (!ret)
-		ret = sf_change_commit(&change, &apply, &result, &err);
-	sf_change_end(&change);
-	if (ret)
-		return cli_failed(cli, &err);
-	return cli_done(cli, "%s", argv[1]);
-}
-
-int cmd_get(const struct sf_cli *cli, int argc, char **argv)
-{
-	struct sf_error err = {.code = 0};
-	struct sf_policy policy;
-	char text[4096];
-	int i;
-
-	if (argc != 2)
-		return cli_usage(cli, "get takes one KEY");
-	i = sf_key_find(argv[1]);
-	if (i < 0) {
-		const char *guess = sf_key_guess(argv[1]);
-
-		return cli_usage(cli, "no key \"%.40s\"%s%s", argv[1],
-				 guess ? ": did you mean " : "",
-				 guess ? guess : "; see smtpfence.conf(5)");
-	}
-	if (sf_config_read(cli->config_file, NULL, 1, &policy, &err))
-		return cli_failed(cli, &err);
-	sf_key_get(&policy, &sf_keys[i], text, sizeof(text));
-	sf_policy_free(&policy);
-	if (cli->json) {
-		struct json_object *json = json_object_new_object();
-
-		json_object_object_add(json, argv[1], cli_json_text(text));
-		cli_print_json(json);
-	} else {
-		puts(text);
-	}
-	return SF_EXIT_OK;
 }

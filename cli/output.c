@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli.h"
 #include "../user/escape.h"
+#include <err.h>
 #include <libsmartcols/libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,11 +79,20 @@ void cli_note(const char *format, ...)
 	fprintf(stderr, "smtpfence: %s\n", text);
 }
 
+void cli_print_json_as(struct json_object *value, int flags)
+{
+	const char *text =
+		json_object_to_json_string_ext(value, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	if (!text)
+		errx(SF_EXIT_FAILED, "no memory");
+	puts(text);
+	json_object_put(value);
+}
+
 void cli_print_json(struct json_object *value)
 {
-	puts(json_object_to_json_string_ext(value, JSON_C_TO_STRING_SPACED |
-							   JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(value);
+	cli_print_json_as(value, JSON_C_TO_STRING_SPACED);
 }
 
 struct json_object *cli_json_text(const char *text)

@@ -16,6 +16,10 @@ MAN8       := smtpfence.8 smtpfenced.8
 MAN5       := smtpfence.conf.5
 SYSTEMD    := smtpfence.service smtpfenced.service
 
+# Where the fence is pinned; a configuration that can't be read does not hide it.
+PIN_DIR = dir=$$($(SBINDIR)/smtpfence $(CONFIG:%=--config %) get pin_dir 2>/dev/null) || \
+	dir=/sys/fs/bpf/smtpfence
+
 .PHONY: deps install uninstall on off
 
 deps:
@@ -38,12 +42,18 @@ install: all
 	else \
 		$(INSTALL) -m 644 packaging/smtpfence.conf $(DESTDIR)$(CONFDIR)/smtpfence.conf; \
 	fi
-	@echo "installed; by itself that fences nothing: $(SBINDIR)/smtpfence monitor, or on, does"
+	@if test -z '$(DESTDIR)' && test -d /run/systemd/system; then systemctl daemon-reload; fi
+	@$(PIN_DIR); if test -z '$(DESTDIR)' && test -d "$$dir/links"; then \
+		echo "installed; the fence that is on goes on with the programs of the version before until:" \
+		"$(SBINDIR)/smtpfence $(CONFIG:%=--config %) on (or monitor)," \
+		"and systemctl restart smtpfenced"; \
+	else \
+		echo "installed; by itself that fences nothing: $(SBINDIR)/smtpfence monitor, or on, does"; \
+	fi
 
 # The tool that can turn the fence off must not go while it is on.
 uninstall:
-	@if test -z '$(DESTDIR)' && test -x $(SBINDIR)/smtpfence && \
-	   test -d "$$($(SBINDIR)/smtpfence $(CONFIG:%=--config %) get pin_dir)/links"; then \
+	@$(PIN_DIR); if test -z '$(DESTDIR)' && test -x $(SBINDIR)/smtpfence && test -d "$$dir/links"; then \
 		echo "the fence is still attached: make off $(CONFIG:%=CONFIG=%) first" >&2; exit 1; \
 	fi
 	@if test -z '$(DESTDIR)' && test -d /run/systemd/system; then \

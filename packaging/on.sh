@@ -43,7 +43,7 @@ start_by_hand()
 	fi
 	setsid "$daemon" "$@" </dev/null >/dev/null 2>"$state/smtpfenced.err" &
 	pid=$!
-	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		if daemon_runs; then
 			echo "$pid" >"$state/smtpfenced.pid"
 			say "smtpfenced is started (pid $pid)"

@@ -5,20 +5,23 @@
 #
 #   packages.sh [--list] build|test...      --list: only print the names
 
+# shellcheck disable=SC2086 # lists of names are split on purpose
 set -eu
 
 debian_build="gcc make pkg-config libc6-dev linux-libc-dev clang llvm bpftool libbpf-dev libelf-dev
 	zlib1g-dev libconfuse-dev libsmartcols-dev libsystemd-dev libjson-c-dev libsqlite3-dev
 	libpcap-dev"
 debian_test="libcmocka-dev python3 php-cli swaks netcat-openbsd curl rsyslog iproute2 nftables
-	iptables procps util-linux libcap2-bin clang-format mandoc systemd python3-scapy"
+	iptables procps util-linux libcap2-bin clang-format clang-tidy cppcheck shellcheck
+	python3-pyflakes mandoc systemd python3-scapy libclang-rt-dev"
 
 # EL 8 and 9 with EPEL and CRB (8: PowerTools), Fedora without.
 fedora_build="gcc make pkgconf-pkg-config glibc-devel kernel-headers clang llvm bpftool libbpf-devel
 	elfutils-libelf-devel zlib-devel libconfuse-devel libsmartcols-devel systemd-devel json-c-devel
 	sqlite-devel libpcap-devel"
 fedora_test="libcmocka-devel python3 php-cli swaks netcat curl rsyslog iproute nftables iptables
-	procps-ng util-linux libcap clang-tools-extra mandoc systemd python3-scapy"
+	procps-ng util-linux libcap clang-tools-extra cppcheck ShellCheck python3-pyflakes mandoc systemd
+	python3-scapy compiler-rt"
 
 say()
 {

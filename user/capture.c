@@ -36,6 +36,7 @@ static void __attribute__((noreturn)) become(const char *path, const char *const
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (null >= 0 && dup2(null, 0) == 0 && dup2(out, 1) == 1 && dup2(null, 2) == 2)
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): execve writes none of it */
 		execve(path, (char *const *)(uintptr_t)argv, env);
 	_exit(127);
 }
@@ -114,7 +115,7 @@ int sf_capture(const char *const *argv, unsigned int limit_ms, size_t limit_byte
 		become(path, argv, out);
 	setpgid(pid, pid);
 	close(out);
-	out = -1;
+	out = -1; /* NOLINT(clang-analyzer-deadcode.DeadStores): its cleanup reads it */
 	ret = read_all(in, until_ms, limit_bytes, &output);
 	/* It may also have closed its output and gone on. */
 	if (ret != 0 && ret != -ENODATA)

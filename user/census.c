@@ -142,23 +142,21 @@ void sf_census_close(struct sf_census *census)
 
 static int64_t wall_of(const struct sf_census *census, uint64_t ns)
 {
-	return census->wall - ((int64_t)census->now_ns - (int64_t)ns) / 1000000000LL;
+	/* Unsigned: a time that can't be must not overflow. */
+	return census->wall - (int64_t)(census->now_ns - ns) / 1000000000LL;
 }
 
-static void take_denials(const struct sf_census *census, struct sf_tally *tally)
+static void take_denials(const struct sf_census *census, const struct sf_denial *d,
+			 struct sf_tally *tally)
 {
-	const struct sf_denial_key key = {.cgroup = tally->who.key.word[0],
-					  .uid = (uint32_t)tally->who.key.word[1]};
-	const struct sf_denial *d = sf_table_find(&census->denials, &key);
-
-	if (!d)
-		return;
 	tally->denied = d->denied;
 	tally->would_deny = d->would_deny;
 	if (wall_of(census, d->last_ns) > tally->last_seen)
 		tally->last_seen = wall_of(census, d->last_ns);
 	if (wall_of(census, d->first_ns) < tally->first_seen)
 		tally->first_seen = wall_of(census, d->first_ns);
+	if (tally->last_seen < tally->first_seen)
+		tally->last_seen = tally->first_seen;
 }
 
 /* The kernel may write meanwhile: each figure is right, two may be a SYN apart. */
@@ -206,8 +204,14 @@ static void fill_tally(const struct sf_census *census, const struct sf_census_he
 	tally->last_seen = wall_of(census, (uint64_t)head->last << SF_TICK_SHIFT);
 	if (tally->last_seen < tally->first_seen)
 		tally->last_seen = tally->first_seen;
-	if (kind == SF_WHO_SENDER)
-		take_denials(census, tally);
+	if (kind == SF_WHO_SENDER) {
+		const struct sf_denial_key key = {.cgroup = c->key.word[0],
+						  .uid = (uint32_t)c->key.word[1]};
+		const struct sf_denial *d = sf_table_find(&census->denials, &key);
+
+		if (d)
+			take_denials(census, d, tally);
+	}
 }
 
 static int is_held(const struct sf_census_head *head)
@@ -321,7 +325,7 @@ static int each_denied(struct sf_census *census, uint64_t since_ns,
 		    !find_slot(census, &census->senders, &tally.who.key, &slot, &head))
 			continue;
 		tally.first_seen = INT64_MAX;
-		take_denials(census, &tally);
+		take_denials(census, d, &tally);
 		if (each(context, &tally))
 			return 1;
 	}
@@ -339,7 +343,7 @@ int sf_census_find(struct sf_census *census, const struct sf_who *who, struct sf
 {
 	const struct sf_census_table *t =
 		who->kind == SF_WHO_SOURCE ? &census->sources : &census->senders;
-	struct sf_census_head head;
+	struct sf_census_head head = {.tag = 0};
 	struct sf_census_count count;
 	struct sf_census_trail trail;
 	uint32_t slot;
@@ -413,8 +417,8 @@ size_t sf_census_destinations(const char *pin_dir, struct sf_census *census,
 	size_t rows = 0, used = 0, given = 0;
 	_cleanup_close_ int fd =
 		open_array(pin_dir, "attempts", sizeof(struct sf_attempt_set), &rows);
-	struct sf_census_head head;
-	uint32_t slot;
+	struct sf_census_head head = {.tag = 0};
+	uint32_t slot = 0;
 	uint16_t check;
 
 	if (fd < 0 || find_slot(census, t, &who->key, &slot, &head))

@@ -17,7 +17,7 @@ static void unescape_octal(char *text)
 	char *to = text;
 
 	for (const char *from = text; *from; from++) {
-		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] && from[3]) {
+		if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3 && from[1] <= '3') {
 			*to++ = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 |
 				       (from[3] - '0'));
 			from += 3;

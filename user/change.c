@@ -23,8 +23,10 @@ int sf_applied_load(const char *state_dir, struct sf_policy *policy, struct sf_e
 	int ret;
 
 	record_path(state_dir, path);
-	if (access(path, F_OK))
-		return sf_fail(err, -ENOENT, "nothing was applied yet (%s)", path);
+	if (access(path, F_OK)) {
+		sf_fail(err, -ENOENT, "nothing was applied yet (%s)", path);
+		return -ENOENT;
+	}
 	/* /dev/null as the managed file: the record holds both parts. */
 	ret = sf_config_read(path, "/nonexistent", 1, policy, err);
 	if (!ret)

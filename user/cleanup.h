@@ -6,9 +6,10 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-static inline void sf_cleanup_close(int *fd)
+static inline void sf_cleanup_close(const int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -16,7 +17,11 @@ static inline void sf_cleanup_close(int *fd)
 
 static inline void sf_cleanup_free(void *memory)
 {
-	free(*(void **)memory);
+	void *p;
+
+	/* A pointer of whatever type: read as bytes, for it is no `void *`. */
+	memcpy(&p, memory, sizeof(p));
+	free(p);
 }
 
 static inline void sf_cleanup_fclose(FILE **file)

@@ -8,6 +8,7 @@
 #include "comments.h"
 #include "cleanup.h"
 #include "escape.h"
+#include "text.h"
 #include <confuse.h>
 #include <ctype.h>
 #include <errno.h>
@@ -54,9 +55,11 @@ static void on_parse_error(cfg_t *cfg, const char *format, va_list args)
 		if (guess)
 			snprintf(text + strlen(text), 100, ": did you mean %s?", guess);
 		else
-			strcat(text, ": take it out, or see smtpfence.conf(5) for the keys");
+			snprintf(text + strlen(text), 100,
+				 ": take it out, or see smtpfence.conf(5) for the keys");
 	} else {
-		strcat(text, " (values stand in quotes, lists in braces, sections end with })");
+		snprintf(text + strlen(text), 100,
+			 " (values stand in quotes, lists in braces, sections end with })");
 	}
 	complain(now_reading, cfg ? cfg->line : 0, text);
 }
@@ -126,18 +129,18 @@ static int take_limits(cfg_t *section, struct sf_entry *entry, struct sf_error *
 static int take_users(cfg_t *section, struct sf_entry *entry, struct sf_error *err)
 {
 	const char *name = sf_entry_list_name(entry->kind);
-	size_t size = 0;
+	struct sf_text text;
 	FILE *out;
 
 	if (!count_of(section, name))
 		return 0;
-	out = open_memstream(&entry->user_names, &size);
+	out = sf_text_open(&text);
 	if (!out)
 		return sf_fail(err, -ENOMEM, "no memory");
 	for (unsigned int i = 0; i < count_of(section, name); i++)
 		fprintf(out, "%s%s", i ? "," : "", cfg_getnstr(section, name, i));
-	fclose(out);
-	return 0;
+	entry->user_names = sf_text_close(out, &text);
+	return entry->user_names ? 0 : sf_fail(err, -ENOMEM, "no memory");
 }
 
 /* A section was read to its end: make it an entry, while the line is known. */
@@ -250,28 +253,38 @@ static int take_keys(struct reading *r, cfg_t *cfg)
 static FILE *open_without_comments(struct reading *r, char **text)
 {
 	_cleanup_fclose_ FILE *in = fopen(r->file, "re");
+	struct sf_text memory;
 	const char *fault;
-	size_t room = 0;
-	FILE *out;
-	int line;
+	FILE *out, *again;
+	int line = 0;
 
 	*text = NULL;
 	if (!in) {
 		sf_fail_usage(r->err, "%s: can't be read: %s", r->file, strerror(errno));
 		return NULL;
 	}
-	out = open_memstream(text, &room);
+	out = sf_text_open(&memory);
 	if (!out) {
 		complain(r, 0, "no memory");
 		return NULL;
 	}
 	fault = sf_blank_comments(in, out, &line);
-	fclose(out);
+	*text = sf_text_close(out, &memory);
+	if (!fault && ferror(in))
+		fault = "it could not be read whole";
+	if (!fault && !*text)
+		fault = "no memory";
+	if (!fault && ftell(in) == 0)
+		fault = "the file is empty, as a crash or a full disk may leave it: get it back; "
+			"a comment in it says that the defaults are meant";
 	if (fault) {
 		complain(r, line, fault);
 		return NULL;
 	}
-	return fmemopen(*text, room, "r");
+	again = fmemopen(*text, memory.length, "r");
+	if (!again)
+		complain(r, 0, "no memory");
+	return again;
 }
 
 static int parse(struct reading *r)
@@ -378,6 +391,12 @@ static int check_whole(const struct sf_policy *policy, struct sf_error *err)
 	return 0;
 }
 
+/* Only what is known to be absent is left out: the mail server's right may stand in it. */
+static int may_be_there(const char *file)
+{
+	return !access(file, F_OK) || errno != ENOENT;
+}
+
 int sf_config_read(const char *file, const char *managed, int lenient, struct sf_policy *policy,
 		   struct sf_error *err)
 {
@@ -386,14 +405,14 @@ int sf_config_read(const char *file, const char *managed, int lenient, struct sf
 	sf_policy_init(policy);
 	snprintf(policy->config_file, sizeof(policy->config_file), "%s",
 		 file ? file : SF_CONFIG_DEFAULT);
-	if (file || !access(policy->config_file, F_OK)) {
+	if (file || may_be_there(policy->config_file)) {
 		ret = read_file(policy, policy->config_file, 0, lenient, err);
 		if (ret)
 			goto out;
 	}
 	if (!managed)
 		managed = policy->managed_file;
-	if (!access(managed, F_OK)) {
+	if (may_be_there(managed)) {
 		ret = read_file(policy, managed, 1, lenient, err);
 		if (ret)
 			goto out;

@@ -78,7 +78,7 @@ static int is_wanted(const struct sf_policy *policy, struct sf_customer_link *li
 
 static void take_kind(struct sf_customer_link *link, const struct rtattr *info)
 {
-	unsigned int left = (unsigned int)RTA_PAYLOAD(info);
+	ssize_t left = (ssize_t)RTA_PAYLOAD(info);
 
 	for (const struct rtattr *a = RTA_DATA(info); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type == IFLA_INFO_KIND)
@@ -88,12 +88,12 @@ static void take_kind(struct sf_customer_link *link, const struct rtattr *info)
 
 static void take_xdp(struct sf_customer_link *link, const struct rtattr *xdp)
 {
-	unsigned int left = (unsigned int)RTA_PAYLOAD(xdp);
+	ssize_t left = (ssize_t)RTA_PAYLOAD(xdp);
 
 	for (const struct rtattr *a = RTA_DATA(xdp); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		if (a->rta_type == IFLA_XDP_PROG_ID)
-			link->xdp_id = *(const uint32_t *)RTA_DATA(a);
-		if (a->rta_type == IFLA_XDP_ATTACHED)
+			link->xdp_id = sf_netlink_number(a);
+		if (a->rta_type == IFLA_XDP_ATTACHED && RTA_PAYLOAD(a))
 			link->xdp_is_native = *(const uint8_t *)RTA_DATA(a) != XDP_ATTACHED_SKB;
 	}
 }
@@ -179,25 +179,28 @@ static void take_link(void *context, const struct nlmsghdr *message)
 	struct place place = {.ifindex = 0};
 	void *array;
 	const struct ifinfomsg *info = NLMSG_DATA(message);
-	unsigned int left = (unsigned int)IFLA_PAYLOAD(message);
-	struct sf_customer_link link = {.ifindex = info->ifi_index};
+	ssize_t left = (ssize_t)IFLA_PAYLOAD(message);
+	struct sf_customer_link link = {.ifindex = 0};
 	struct sf_customers *all = s->customers;
 
-	if (message->nlmsg_type != RTM_NEWLINK || info->ifi_flags & IFF_LOOPBACK)
+	if (message->nlmsg_type != RTM_NEWLINK || !sf_netlink_has_body(message, sizeof(*info)) ||
+	    info->ifi_flags & IFF_LOOPBACK)
 		return;
+	link.ifindex = info->ifi_index;
 	for (const struct rtattr *a = IFLA_RTA(info); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		int type = a->rta_type & NLA_TYPE_MASK;
 
 		if (type == IFLA_IFNAME)
-			snprintf(link.name, sizeof(link.name), "%s", (const char *)RTA_DATA(a));
+			snprintf(link.name, sizeof(link.name), "%.*s", (int)RTA_PAYLOAD(a),
+				 (const char *)RTA_DATA(a));
 		else if (type == IFLA_LINKINFO)
 			take_kind(&link, a);
 		else if (type == IFLA_XDP)
 			take_xdp(&link, a);
 		else if (type == IFLA_LINK)
-			place.lower = *(const int *)RTA_DATA(a);
+			place.lower = (int)sf_netlink_number(a);
 		else if (type == IFLA_MASTER)
-			place.master = *(const int *)RTA_DATA(a);
+			place.master = (int)sf_netlink_number(a);
 	}
 	if (!link.name[0])
 		return;

@@ -95,7 +95,7 @@ void sf_detect_limit(struct sf_detect *detect, const struct sf_detect_limits *li
 	detect->limits = *limits;
 	if (before == after)
 		return;
-	for (size_t i = 0; i < 2 * SF_DETECT_PLACES; i++) {
+	for (size_t i = 0; i < (size_t)2 * SF_DETECT_PLACES; i++) {
 		struct sf_detect_place *p = place_at(detect, i);
 
 		memset(p->bucket, 0, sizeof(p->bucket));
@@ -209,7 +209,7 @@ void sf_detect_expire(struct sf_detect *detect, int64_t now,
 				   uint64_t swallowed),
 		      void *context)
 {
-	for (size_t i = 0; i < 2 * SF_DETECT_PLACES; i++) {
+	for (size_t i = 0; i < (size_t)2 * SF_DETECT_PLACES; i++) {
 		struct sf_detect_place *p = place_at(detect, i);
 		int64_t last = p->cgroup ? p->alerted : p->lines_from;
 

@@ -261,6 +261,7 @@ static void look_at_group(int dir, const char *path, struct entrances *e)
 	look_at_mode(dir, "cgroup.threads", path, e);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): `depth` bounds it */
 static void look_below(const char *mount, const char *path, int depth, struct entrances *e)
 {
 	int fd = sf_cgroup_open(mount, path, O_RDONLY);
@@ -384,6 +385,8 @@ int sf_doctor_run(const struct sf_doctor_input *in, struct sf_doctor_report *rep
 	check_containers(in, report);
 	if (in->policy)
 		sf_doctor_check_wires(in->policy, report);
+	if (in->config_file)
+		sf_doctor_check_files(in, report);
 	check_conflicts(in, report);
 	return 0;
 }

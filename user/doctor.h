@@ -40,12 +40,13 @@ struct sf_doctor_input {
 	const char *const *mail_paths; /* role paths of kind mail, from the v2 root */
 	size_t mail_path_count;
 	const struct sf_policy
-		*policy;  /* uplinks and customers; NULL: interfaces are not looked at */
-	const char *root; /* prefix for /etc, /usr, /run, /var and /proc; usually "" */
+		*policy;	 /* uplinks and customers; NULL: interfaces are not looked at */
+	const char *config_file; /* NULL: not looked at */
+	const char *root;	 /* prefix for /etc, /usr, /run, /var and /proc; usually "" */
 };
 
 /* The order is fixed: kernel, mounts, features, mail servers, cgroups, containers, interfaces,
- * conflicts. */
+ * files, conflicts. */
 int sf_doctor_run(const struct sf_doctor_input *in, struct sf_doctor_report *report);
 
 /* One check more, cut where there is no room; for the parts of the doctor. */
@@ -53,6 +54,8 @@ void sf_doctor_say(struct sf_doctor_report *report, const char *subject, enum sf
 		   const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* doctor_wires.c: uplinks, and virtual machines that nobody fences. */
 void sf_doctor_check_wires(const struct sf_policy *policy, struct sf_doctor_report *report);
+/* doctor_files.c: who but root can change what smtpfence believes. */
+void sf_doctor_check_files(const struct sf_doctor_input *in, struct sf_doctor_report *report);
 
 /* The worst state in it. */
 enum sf_doctor_state sf_doctor_worst(const struct sf_doctor_report *report);

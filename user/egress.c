@@ -44,7 +44,8 @@ int sf_census_maps_open(const char *pin_dir, struct sf_census_maps *maps)
 	for (int i = 0; i < SF_CENSUS_MAP_COUNT; i++) {
 		int fd = sf_pin_open(pin_dir, "maps", sf_census_map_names[i]);
 
-		if (fd < 0)
+		/* A shortage must not read as "not there": new tables would begin from zero. */
+		if (fd < 0 && (!ret || ret == -ENOENT))
 			ret = fd;
 		maps->map[i] = fd < 0 ? -1 : fd;
 	}
@@ -385,6 +386,14 @@ static void recover_maps(const struct sf_egress_status *now, struct sf_census_ma
 	}
 }
 
+void sf_census_maps_recover(const struct sf_policy *policy, struct sf_census_maps *maps)
+{
+	struct sf_egress_status now;
+
+	if (!sf_egress_read(policy, &now))
+		recover_maps(&now, maps);
+}
+
 int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fence,
 		    const struct sf_census_settings *settings, int replace, struct sf_error *err)
 {
@@ -414,9 +423,13 @@ int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fenc
 				     strerror(-ret))
 			   : sf_guard_apply(policy, err);
 	}
-	if (now.lost_map)
+	if (open == -ENOENT && now.lost_map)
 		recover_maps(&now, &old);
-	ret = load(policy, fence, &old, raw_ip, &skel, err);
+	else if (open && open != -ENOENT)
+		ret = sf_fail(err, open, "can't open the census' tables: %s; they stay as they are",
+			      strerror(-open));
+	if (!ret)
+		ret = load(policy, fence, &old, raw_ip, &skel, err);
 	sf_census_maps_close(&old);
 	if (ret)
 		return ret;

@@ -24,8 +24,10 @@ struct sf_census_maps {
 
 void sf_census_maps_init(struct sf_census_maps *maps);
 void sf_census_maps_close(struct sf_census_maps *maps);
-/* -ENOENT: there is no census (or not all of it). */
+/* -ENOENT: there is no census (or not all of it); another error: that can't be said. */
 int sf_census_maps_open(const char *pin_dir, struct sf_census_maps *maps);
+/* Those whose pins were taken away, by the uplinks' programs, in which they live on. */
+void sf_census_maps_recover(const struct sf_policy *policy, struct sf_census_maps *maps);
 
 /*
  * For whoever loads programs on the census' tables (gateway.c too). Sizes: sets of sources, of

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,6 +78,27 @@ static int is_hex(const char *text, size_t length)
 	return 1;
 }
 
+/* systemd writes what is no letter, digit, colon, underscore or dot in a name as \xNN. */
+static void unescape_unit(const char *text, size_t length, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < length && n + 1 < size; n++) {
+		char hex[3] = "";
+		int code = 0;
+
+		if (length - i >= 4 && text[i] == '\\' && text[i + 1] == 'x' &&
+		    is_hex(text + i + 2, 2)) {
+			memcpy(hex, text + i + 2, 2);
+			code = (int)strtol(hex, NULL, 16);
+		}
+		out[n] = (char)(code ? code : text[i]);
+		i += code ? 4 : 1;
+	}
+	if (size)
+		out[n] = '\0';
+}
+
 void sf_explain_cgroup(const char *path, char *unit, size_t unit_size, char *container,
 		       size_t container_size)
 {
@@ -107,7 +129,7 @@ void sf_explain_cgroup(const char *path, char *unit, size_t unit_size, char *con
 			snprintf(container, container_size, "%.*s", (int)length - 12, part + 12);
 		else if (length > 14 && !memcmp(part, "machine-", 8) &&
 			 !memcmp(part + length - 6, ".scope", 6))
-			snprintf(container, container_size, "%.*s", (int)length - 14, part + 8);
+			unescape_unit(part + 8, length - 14, container, container_size);
 		part += length;
 	}
 }
@@ -166,8 +188,10 @@ int sf_explain(const void *record, size_t size, const char *mount, struct sf_exp
 	memset(out, 0, sizeof(*out));
 	clock_gettime(CLOCK_REALTIME, &wall);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
-	ns = (wall.tv_sec - boot.tv_sec) * 1000000000LL + wall.tv_nsec - boot.tv_nsec +
-	     (int64_t)e->time_ns;
+	ns = (wall.tv_sec - boot.tv_sec) * 1000000000LL + wall.tv_nsec - boot.tv_nsec;
+	/* No clock says 146 years after the boot. */
+	if (e->time_ns < 1ULL << 62)
+		ns += (int64_t)e->time_ns;
 	out->time = ns / 1000000000LL;
 	out->time_us = (int32_t)(ns % 1000000000LL / 1000);
 	out->boot_seconds = (int64_t)(e->time_ns / 1000000000ULL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "files.h"
 #include "cleanup.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -10,6 +11,41 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#define TEMPORARY "smtpfence-"
+#define RANDOM	  "XXXXXX" /* mkostemp(3)'s */
+#define STALE	  60	   /* seconds */
+
+/* What a writer that was killed left beside its file; a minute old, for another may be at work. */
+static void drop_stale(const char *path)
+{
+	char dir_copy[PATH_MAX], name_copy[PATH_MAX], stale[PATH_MAX + 256];
+	const char *name, *place;
+	struct dirent *entry;
+	size_t length;
+	DIR *dir;
+
+	snprintf(dir_copy, sizeof(dir_copy), "%s", path);
+	snprintf(name_copy, sizeof(name_copy), "%s", path);
+	place = dirname(dir_copy);
+	name = basename(name_copy);
+	length = strlen(name);
+	dir = opendir(place);
+	while (dir && (entry = readdir(dir))) {
+		const char *rest = entry->d_name + length + 1;
+		struct stat st;
+
+		if (strncmp(entry->d_name, name, length) || entry->d_name[length] != '.' ||
+		    strlen(rest) != strlen(TEMPORARY RANDOM) ||
+		    strncmp(rest, TEMPORARY, strlen(TEMPORARY)))
+			continue;
+		snprintf(stale, sizeof(stale), "%s/%s", place, entry->d_name);
+		if (!lstat(stale, &st) && S_ISREG(st.st_mode) && st.st_mtime < time(NULL) - STALE)
+			unlink(stale);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 int sf_file_prepare(const char *path, const char *text, size_t length, char *temporary,
 		    struct sf_error *err)
 {
@@ -17,12 +53,13 @@ int sf_file_prepare(const char *path, const char *text, size_t length, char *tem
 	char copy[PATH_MAX];
 	int ret;
 
-	if (snprintf(temporary, PATH_MAX, "%s.XXXXXX", path) >= PATH_MAX)
+	if (snprintf(temporary, PATH_MAX, "%s." TEMPORARY RANDOM, path) >= PATH_MAX)
 		return sf_fail(err, -ENAMETOOLONG, "%s: the path is too long", path);
 	snprintf(copy, sizeof(copy), "%s", path);
 	ret = sf_dir_make(dirname(copy), err);
 	if (ret)
 		return ret;
+	drop_stale(path);
 	fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return sf_fail(err, -errno, "can't write %s: %s", path, strerror(errno));

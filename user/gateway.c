@@ -41,14 +41,23 @@ static int load_if_needed(struct gateway_work *w, const struct sf_loaded *fence,
 {
 	struct sf_census_maps census;
 	struct sf_image image;
-	int ret = 0, have_image = 0, missing;
+	int ret = 0, have_image = 0, missing, lost;
 
 	sf_census_maps_init(&census);
 	/* Both are opened in any case: what is there is taken over. */
 	missing = gateway_open_pins(w);
-	if (sf_census_maps_open(w->policy->pin_dir, &census))
-		missing = -ENOENT;
-	if (!missing && !replace && gateway_programs_fit(w, fence, &census)) {
+	lost = sf_census_maps_open(w->policy->pin_dir, &census);
+	if ((missing && missing != -ENOENT) || (lost && lost != -ENOENT)) {
+		ret = missing && missing != -ENOENT ? missing : lost;
+		sf_census_maps_close(&census);
+		return sf_fail(err, ret, "can't open the gateway's pins: %s; they stay as they are",
+			       strerror(-ret));
+	}
+	if (lost) {
+		sf_census_maps_recover(w->policy, &census);
+		gateway_recover_census(w, &census);
+	}
+	if (!missing && !lost && !replace && gateway_programs_fit(w, fence, &census)) {
 		sf_census_maps_close(&census);
 		return 0;
 	}
@@ -95,8 +104,9 @@ static int bring_up(struct gateway_work *w, const struct sf_loaded *fence,
 	return ret;
 }
 
-int sf_gateway_apply(const struct sf_policy *policy, const struct sf_loaded *fence,
-		     const struct sf_census_settings *settings, int replace, struct sf_error *err)
+static int apply(const struct sf_policy *policy, const struct sf_loaded *fence,
+		 const struct sf_census_settings *settings, int replace,
+		 struct sf_gateway_restored *restored, struct sf_error *err)
 {
 	struct gateway_work w;
 	int ret;
@@ -109,21 +119,32 @@ int sf_gateway_apply(const struct sf_policy *policy, const struct sf_loaded *fen
 	ret = sf_pins_prepare(policy->pin_dir, err);
 	if (!ret)
 		ret = bring_up(&w, fence, settings, replace, err);
+	*restored = w.restored;
 	gateway_work_free(&w);
 	return ret;
 }
 
-int sf_gateway_refresh(const struct sf_policy *policy, struct sf_error *err)
+int sf_gateway_apply(const struct sf_policy *policy, const struct sf_loaded *fence,
+		     const struct sf_census_settings *settings, int replace, struct sf_error *err)
+{
+	struct sf_gateway_restored restored;
+
+	return apply(policy, fence, settings, replace, &restored, err);
+}
+
+int sf_gateway_refresh(const struct sf_policy *policy, struct sf_gateway_restored *restored,
+		       struct sf_error *err)
 {
 	struct sf_loaded fence;
 	int ret;
 
+	restored->count = 0;
 	if (policy->mode == SF_MODE_OFF || !sf_customers_wanted(policy))
 		return 0;
 	sf_loaded_init(&fence);
 	ret = sf_loader_open_maps(policy->pin_dir, &fence, err);
 	if (!ret)
-		ret = sf_gateway_apply(policy, &fence, NULL, 0, err);
+		ret = apply(policy, &fence, NULL, 0, restored, err);
 	sf_loaded_close(&fence);
 	return ret == -ENOENT ? 0 : ret;
 }

@@ -10,6 +10,7 @@
 #include "image.h"
 #include "loader.h"
 #include "policy.h"
+#include <net/if.h>
 
 /*
  * Bring the customers' interfaces to what the policy says: lists first, programs on those that
@@ -20,11 +21,18 @@ int sf_gateway_apply(const struct sf_policy *policy, const struct sf_loaded *fen
 		     const struct sf_census_settings *settings, int replace, struct sf_error *err);
 void sf_gateway_remove(const char *pin_dir);
 
+/* Interfaces that were fenced before, but off which somebody had taken a program of ours. */
+struct sf_gateway_restored {
+	size_t count;
+	char first[IF_NAMESIZE]; /* whose name is the sender's to choose */
+};
+
 /*
  * Interfaces came or went: fence what matches. Cheap where nothing has to be loaded, so that it
  * can follow each link event. Nothing happens where the fence is off.
  */
-int sf_gateway_refresh(const struct sf_policy *policy, struct sf_error *err);
+int sf_gateway_refresh(const struct sf_policy *policy, struct sf_gateway_restored *restored,
+		       struct sf_error *err);
 
 /* What really is in effect at one interface. */
 struct sf_gateway_place {

@@ -2,6 +2,7 @@
 #include "gateway_work.h"
 #include "cleanup.h"
 #include "gateway.skel.h"
+#include "tc.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -29,16 +30,29 @@ int gateway_open_pins(struct gateway_work *w)
 
 	for (int i = 0; i < SF_GATEWAY_MAP_COUNT; i++) {
 		w->map[i] = sf_pin_open(w->policy->pin_dir, "maps", sf_gateway_map_names[i]);
-		if (w->map[i] < 0)
+		if (w->map[i] < 0 && (!ret || ret == -ENOENT))
 			ret = w->map[i];
 	}
 	for (int i = 0; i < SF_GATEWAY_PROGRAM_COUNT; i++) {
 		w->program[i] =
 			sf_pin_open(w->policy->pin_dir, "programs", sf_gateway_program_names[i]);
-		if (w->program[i] < 0)
+		if (w->program[i] < 0 && (!ret || ret == -ENOENT))
 			ret = w->program[i];
 	}
 	return ret;
+}
+
+void gateway_recover_census(const struct gateway_work *w, struct sf_census_maps *census)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	if (w->program[SF_GATEWAY_PROGRAM_IN] < 0 ||
+	    bpf_obj_get_info_by_fd(w->program[SF_GATEWAY_PROGRAM_IN], &info, &len))
+		return;
+	for (int m = 0; m < SF_CENSUS_MAP_COUNT; m++)
+		if (census->map[m] < 0)
+			census->map[m] = sf_tc_program_map(info.id, sf_census_map_names[m]);
 }
 
 static int map_id(int fd, __u32 *id, __u32 *entries)

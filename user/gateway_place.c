@@ -103,11 +103,13 @@ void gateway_place_read(const struct sf_customer_link *link, int customers_fd,
 }
 
 /* Does the place that is in effect agree with the policy's wish, as far as it can be had? */
-static int place_is_right(const struct gateway_work *w, const struct sf_customer_link *link)
+static int place_is_right(const struct gateway_work *w, const struct sf_customer_link *link,
+			  int *taken_off)
 {
 	struct sf_gateway_place place;
 
 	gateway_place_read(link, w->map[SF_GATEWAY_MAP_CUSTOMERS], &place);
+	*taken_off = place.listed && (!place.how || !place.answers);
 	if (!place.how || !place.answers || !place.listed)
 		return 0;
 	if (!sf_gateway_wants_xdp(w->policy, link))
@@ -121,15 +123,17 @@ int gateway_attach(struct gateway_work *w, int replace, struct sf_error *err)
 
 	for (size_t i = 0; i < w->customers.count; i++) {
 		const struct sf_customer_link *link = &w->customers.link[i];
-		int one;
+		int one, taken_off = 0;
 
-		if (!gateway_is_fenced(link) || (!replace && place_is_right(w, link)))
+		if (!gateway_is_fenced(link) || (!replace && place_is_right(w, link, &taken_off)))
 			continue;
 		one = gateway_enter(w, link, 0);
 		if (!one)
 			one = attach_one(w, link, err);
 		if (!one)
 			one = gateway_enter(w, link, 1);
+		if (!one && taken_off && !w->restored.count++)
+			snprintf(w->restored.first, sizeof(w->restored.first), "%s", link->name);
 		/* One that went meanwhile is no fault; one that fails keeps none of the others. */
 		if (one && one != -ENODEV && !ret)
 			ret = err && err->code ? one

@@ -19,6 +19,7 @@ struct gateway_work {
 	int map[SF_GATEWAY_MAP_COUNT];
 	int program[SF_GATEWAY_PROGRAM_COUNT];
 	struct sf_table nets, hosts, bound; /* as wanted */
+	struct sf_gateway_restored restored;
 };
 
 void gateway_work_init(struct gateway_work *w, const struct sf_policy *policy);
@@ -49,6 +50,8 @@ void gateway_forget_others(struct gateway_work *w);
 /* Open what is pinned; 0: all of it. */
 int gateway_open_pins(struct gateway_work *w);
 void gateway_close_pins(struct gateway_work *w);
+/* Tables of the census whose pins were taken away: our programs' own. */
+void gateway_recover_census(const struct gateway_work *w, struct sf_census_maps *census);
 /* Do the pinned programs look into the tables that fence and census use now? */
 int gateway_programs_fit(const struct gateway_work *w, const struct sf_loaded *fence,
 			 const struct sf_census_maps *census);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "image.h"
+#include "image_parts.h"
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -38,256 +38,6 @@ void sf_image_free(struct sf_image *image)
 		sf_table_free(&image->table[i]);
 }
 
-static int is_over(const struct sf_entry *entry, const struct sf_clock *clock)
-{
-	return entry->expires && entry->expires <= clock->wall;
-}
-
-/*
- * The nanosecond of CLOCK_BOOTTIME at which the entry ends. Rounded to 10 ms, so that two images
- * of the same policy, made a moment apart, do not differ by the reading of two clocks.
- */
-static __u64 until(const struct sf_entry *entry, const struct sf_clock *clock)
-{
-	const __u64 step = 10000000ULL;
-	int64_t left_ns;
-
-	if (!entry->expires)
-		return SF_NEVER;
-	left_ns = (entry->expires - clock->wall) * 1000000000LL - clock->wall_ns;
-	return (clock->boot_ns + (__u64)left_ns + step / 2) / step * step;
-}
-
-/* What a grant of every port says already, and for as long, takes no room of its own. */
-static int add_grant(struct sf_grants *grants, uint16_t port, __u64 until_ns)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < grants->count; i++) {
-		const struct sf_grant *g = &grants->grant[i];
-
-		if ((g->port == port || g->port == SF_PORT_ANY) && until_ns <= g->until_ns)
-			return 0;
-	}
-	for (uint32_t i = 0; i < grants->count; i++) {
-		const struct sf_grant *g = &grants->grant[i];
-
-		if ((g->port != port && port != SF_PORT_ANY) || g->until_ns > until_ns)
-			grants->grant[kept++] = *g;
-	}
-	memset(&grants->grant[kept], 0, (grants->count - kept) * sizeof(grants->grant[0]));
-	grants->count = kept;
-	if (until_ns != SF_NEVER)
-		grants->has_end = 1;
-	if (grants->count == SF_GRANTS_MAX)
-		return -E2BIG;
-	grants->grant[grants->count].port = port;
-	grants->grant[grants->count++].until_ns = until_ns;
-	return 0;
-}
-
-static int add_grants(struct sf_grants *grants, const struct sf_entry *entry, __u64 until_ns)
-{
-	int ret = 0;
-
-	if (!entry->port_count)
-		return add_grant(grants, SF_PORT_ANY, until_ns);
-	for (uint32_t i = 0; i < entry->port_count && !ret; i++)
-		ret = add_grant(grants, entry->ports[i], until_ns);
-	return ret;
-}
-
-static struct sf_sender_key sender_key(const struct sf_entry *entry)
-{
-	return (struct sf_sender_key){
-		.kind = entry->kind == SF_ENTRY_ALLOW_GROUP ? SF_SENDER_GROUP : SF_SENDER_USER,
-		.id = entry->id,
-	};
-}
-
-static int add_sender(struct sf_image *image, const struct sf_entry *entry,
-		      const struct sf_clock *clock)
-{
-	struct sf_sender_key key = sender_key(entry);
-	struct sf_sender *row = sf_table_find(&image->table[SF_IMAGE_SENDERS], &key);
-
-	if (entry->kind == SF_ENTRY_LIMIT_USER) {
-		row->limited = 1;
-		row->warn = entry->warn;
-		row->act = entry->act;
-		return 0;
-	}
-	if (entry->kind == SF_ENTRY_QUARANTINE_USER) {
-		/* One user, named by name and by number: the later end holds. */
-		if (until(entry, clock) > row->quarantine_until_ns)
-			row->quarantine_until_ns = until(entry, clock);
-		return 0;
-	}
-	return add_grants(&row->allowed, entry, until(entry, clock));
-}
-
-static void path_of(const struct sf_entry *entry, struct sf_role_path *path)
-{
-	memset(path, 0, sizeof(*path));
-	memcpy(path->path, entry->value, strlen(entry->value));
-}
-
-static int add_role(struct sf_table *table, const struct sf_entry *entry)
-{
-	static const uint32_t kinds[] = {[SF_ENTRY_MAIL] = SF_ROLE_MAIL,
-					 [SF_ENTRY_FENCE] = SF_ROLE_FENCE,
-					 [SF_ENTRY_EXEMPT] = SF_ROLE_EXEMPT};
-	struct sf_role role = {.kind = kinds[entry->kind], .user_count = entry->user_count};
-	struct sf_role_path path;
-
-	path_of(entry, &path);
-	memcpy(role.users, entry->users, sizeof(role.users));
-	return sf_table_add(table, &path, &role);
-}
-
-static int joins_a_role(const struct sf_entry *entry, const struct sf_clock *clock)
-{
-	return (entry->kind == SF_ENTRY_QUARANTINE_CGROUP ||
-		entry->kind == SF_ENTRY_LIMIT_CGROUP) &&
-	       !is_over(entry, clock);
-}
-
-/* Quarantines and limits of paths, each joined with the role that is there, if one is. */
-static int join_roles(struct sf_table *table, const struct sf_policy *policy,
-		      const struct sf_clock *clock)
-{
-	static const struct sf_role none = {.kind = SF_ROLE_NONE};
-	struct sf_role_path path;
-	struct sf_table joined;
-	int ret = 0;
-
-	sf_table_init(&joined, table->key_size, table->value_size);
-	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
-		const struct sf_role *role;
-
-		if (!joins_a_role(&policy->entries[i], clock))
-			continue;
-		path_of(&policy->entries[i], &path);
-		role = sf_table_find(table, &path);
-		ret = sf_table_add(&joined, &path, role ? role : &none);
-	}
-	if (!ret)
-		ret = sf_table_sort(&joined);
-	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
-		const struct sf_entry *entry = &policy->entries[i];
-		struct sf_role *role;
-
-		if (!joins_a_role(entry, clock))
-			continue;
-		path_of(entry, &path);
-		role = sf_table_find(&joined, &path);
-		if (entry->kind == SF_ENTRY_QUARANTINE_CGROUP) {
-			role->quarantine_until_ns = until(entry, clock);
-			continue;
-		}
-		role->limited = 1;
-		role->warn = entry->warn;
-		role->act = entry->act;
-	}
-	/* Added last, so they take the place of the roles they were joined with. */
-	for (size_t i = 0; i < joined.count && !ret; i++)
-		ret = sf_table_add(table, sf_table_key(&joined, i), sf_table_value(&joined, i));
-	sf_table_free(&joined);
-	return ret ? ret : sf_table_sort(table);
-}
-
-/*
- * All role entries, each path once. One path may be said to be mail and fence at a time (in two
- * files): the stricter stays, fence before exempt before mail.
- */
-static int add_roles(struct sf_image *image, const struct sf_policy *policy,
-		     const struct sf_clock *clock)
-{
-	static const enum sf_entry_kind order[] = {SF_ENTRY_MAIL, SF_ENTRY_EXEMPT, SF_ENTRY_FENCE};
-	struct sf_table *table = &image->table[SF_IMAGE_ROLE_PATHS];
-	int ret = 0;
-
-	for (size_t k = 0; k < 3 && !ret; k++)
-		for (size_t i = 0; i < policy->entry_count && !ret; i++)
-			if (policy->entries[i].kind == order[k])
-				ret = add_role(table, &policy->entries[i]);
-	if (!ret)
-		ret = sf_table_sort(table);
-	return ret ? ret : join_roles(table, policy, clock);
-}
-
-/*
- * The longest prefix answers alone in the kernel: give each row of a sorted table what the rows
- * around it hold. Looked for by the lengths that occur, for a policy may hold 100,000 rows.
- */
-static int spread(struct sf_table *table, int (*join)(void *into, const void *from))
-{
-	uint8_t occurs[SF_NET_BITS_MAX + 1] = {0};
-	int ret = 0;
-
-	for (size_t i = 0; i < table->count; i++)
-		occurs[((const struct sf_net_key *)sf_table_key(table, i))->prefixlen] = 1;
-	for (size_t i = 0; i < table->count; i++) {
-		const struct sf_net_key *net = sf_table_key(table, i);
-
-		for (uint32_t length = SF_NET_FAMILY_BITS; length < net->prefixlen && !ret;
-		     length++) {
-			struct sf_net_key key;
-			const void *from;
-
-			if (!occurs[length])
-				continue;
-			key = sf_net_wider(net, length);
-			from = sf_table_find(table, &key);
-			if (from)
-				ret = join(sf_table_value(table, i), from);
-		}
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-static int join_relays(void *into, const void *from)
-{
-	const struct sf_grants *grants = from;
-	int ret = 0;
-
-	for (uint32_t g = 0; g < grants->count && !ret; g++)
-		ret = add_grant(into, grants->grant[g].port, grants->grant[g].until_ns);
-	return ret;
-}
-
-static int join_quarantines(void *into, const void *from)
-{
-	struct sf_net_quarantine *to = into;
-	const struct sf_net_quarantine *wide = from;
-
-	if (wide->until_ns > to->until_ns)
-		to->until_ns = wide->until_ns;
-	return 0;
-}
-
-/* Whole addresses have a table of their own; each holds what the networks around it say. */
-static int part_hosts(struct sf_image *image)
-{
-	struct sf_table *nets = &image->table[SF_IMAGE_QUARANTINE_NETS], wide;
-	int ret = 0;
-
-	sf_table_init(&wide, nets->key_size, nets->value_size);
-	for (size_t i = 0; i < nets->count && !ret; i++) {
-		const struct sf_net_key *net = sf_table_key(nets, i);
-
-		ret = sf_table_add(net->prefixlen == SF_NET_BITS_MAX
-					   ? &image->table[SF_IMAGE_QUARANTINE_HOSTS]
-					   : &wide,
-				   net, sf_table_value(nets, i));
-	}
-	sf_table_free(nets);
-	*nets = wide;
-	return ret;
-}
-
 static int add_host(struct sf_image *image, const struct sf_entry *entry,
 		    const struct sf_hosts *hosts, const struct sf_clock *clock)
 {
@@ -299,7 +49,7 @@ static int add_host(struct sf_image *image, const struct sf_entry *entry,
 		if (strcmp(hosts->address[i].name, entry->value))
 			continue;
 		row = sf_table_find(&image->table[SF_IMAGE_RELAYS], &hosts->address[i].net);
-		ret = add_grants(row, entry, until(entry, clock));
+		ret = image_add_grants(row, entry, image_until(entry, clock));
 	}
 	return ret;
 }
@@ -381,7 +131,7 @@ static void set_flags(struct sf_image *image)
 
 static int counts(const struct sf_entry *entry, const struct sf_clock *clock)
 {
-	return !is_over(entry, clock) && (!entry->unresolved || entry->kind == SF_ENTRY_MAIL);
+	return !image_is_over(entry, clock) && (!entry->unresolved || entry->kind == SF_ENTRY_MAIL);
 }
 
 static struct sf_limit limit_of(const struct sf_pair *pair, enum sf_class class)
@@ -416,7 +166,7 @@ static int make_rows(struct sf_image *image, const struct sf_policy *policy,
 
 	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
 		const struct sf_entry *entry = &policy->entries[i];
-		struct sf_sender_key key = sender_key(entry);
+		struct sf_sender_key key = image_sender_key(entry);
 
 		if (!counts(entry, clock))
 			continue;
@@ -449,7 +199,7 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 	image->settings.deny_errno = (__u32)policy->deny_errno;
 	set_census(&image->census, policy);
 
-	ret = add_roles(image, policy, clock);
+	ret = image_add_roles(image, policy, clock);
 	if (!ret)
 		ret = make_rows(image, policy, hosts, clock);
 	for (size_t i = 0; i < policy->entry_count && !ret; i++) {
@@ -464,17 +214,17 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 		case SF_ENTRY_ALLOW_GROUP:
 		case SF_ENTRY_QUARANTINE_USER:
 		case SF_ENTRY_LIMIT_USER:
-			ret = add_sender(image, entry, clock);
+			ret = image_add_sender(image, entry, clock);
 			break;
 		case SF_ENTRY_ALLOW_NET:
 			row = sf_table_find(&image->table[SF_IMAGE_RELAYS], &entry->net);
-			ret = add_grants(row, entry, until(entry, clock));
+			ret = image_add_grants(row, entry, image_until(entry, clock));
 			break;
 		case SF_ENTRY_ALLOW_HOST:
 			ret = add_host(image, entry, hosts, clock);
 			break;
 		case SF_ENTRY_QUARANTINE_NET:
-			q.until_ns = until(entry, clock);
+			q.until_ns = image_until(entry, clock);
 			ret = sf_table_add(&image->table[SF_IMAGE_QUARANTINE_NETS], &entry->net,
 					   &q);
 			break;
@@ -488,7 +238,7 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 				sf_entry_sections[entry->kind], entry->value, SF_GRANTS_MAX);
 	}
 	if (!ret) {
-		ret = spread(&image->table[SF_IMAGE_RELAYS], join_relays);
+		ret = image_spread_relays(image);
 		if (ret == -E2BIG)
 			sf_fail(err, ret,
 				"allow_net: more than %d ports in all come together where one "
@@ -500,9 +250,9 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 	if (!ret)
 		ret = sf_table_sort(&image->table[SF_IMAGE_QUARANTINE_NETS]);
 	if (!ret)
-		ret = spread(&image->table[SF_IMAGE_QUARANTINE_NETS], join_quarantines);
+		ret = image_spread_quarantines(image);
 	if (!ret)
-		ret = part_hosts(image);
+		ret = image_part_hosts(image);
 	if (!ret)
 		ret = add_ports(image, policy);
 	if (!ret)

@@ -35,7 +35,7 @@ int sf_journal_send(struct sf_journal *journal, const char *const *fields, size_
 
 	if (count > FIELDS_MAX || strlen(journal->path) >= sizeof(to.sun_path))
 		return -E2BIG;
-	strcpy(to.sun_path, journal->path);
+	memcpy(to.sun_path, journal->path, strlen(journal->path) + 1);
 	for (size_t i = 0; i < count; i++) {
 		parts[2 * i] = (struct iovec){(void *)fields[i], strlen(fields[i])};
 		parts[2 * i + 1] = (struct iovec){"\n", 1};

@@ -201,6 +201,14 @@ static int parse_pair(const char *text, struct sf_pair *pair, struct sf_error *e
 			     shown);
 }
 
+static int has_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return 1;
+	return 0;
+}
+
 /*
  * Is this the form of a user's name? Whether the host has that user is asked when it is needed; a
  * hook that runs as root would undo what the daemon takes from it.
@@ -343,6 +351,10 @@ int sf_key_set(struct sf_policy *policy, const struct sf_key *key, const char *t
 			return sf_fail_usage(
 				err, "%s: \"%s\": write an absolute path of at most %ld bytes",
 				key->name, shown, number);
+		/* A quote that is missing takes the lines behind it into the path. */
+		if (has_control(text))
+			return sf_fail_usage(err, "%s: \"%s\": control characters in a path",
+					     key->name, shown);
 		memcpy(field, text, strlen(text) + 1);
 		return 0;
 	case SF_KEY_CGROUP:

@@ -125,17 +125,18 @@ int sf_key_find(const char *name)
 /* Letters that differ, for short words: the edit distance, two rows at a time. */
 static int distance(const char *a, const char *b)
 {
-	int row[64], n = (int)strlen(b);
+	int row[64];
+	size_t n = strlen(b);
 
 	if (strlen(a) > 40 || n > 40)
 		return 99;
-	for (int j = 0; j <= n; j++)
-		row[j] = j;
+	for (size_t j = 0; j <= n; j++)
+		row[j] = (int)j;
 	for (int i = 1; a[i - 1]; i++) {
 		int corner = row[0];
 
 		row[0] = i;
-		for (int j = 1; j <= n; j++) {
+		for (size_t j = 1; j <= n; j++) {
 			int above = row[j], best = corner + (a[i - 1] != b[j - 1]);
 
 			if (above + 1 < best)

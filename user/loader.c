@@ -247,7 +247,7 @@ int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded
 			{0, 0, 1, 1}, {0, 0, 1, 0}, {0, 0, 0, 0}};
 	struct connect_bpf *connect = NULL;
 	struct roles_bpf *roles = NULL;
-	int ret = -EINVAL;
+	int ret;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		return sf_fail(

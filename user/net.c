@@ -13,7 +13,8 @@ static int parse_prefix(const char *text, uint32_t *bits)
 	char *end;
 	unsigned long n;
 
-	if (!isdigit((unsigned char)text[0]))
+	/* No zeros before it: cut to the room of a list's word it would be a wider network. */
+	if (!isdigit((unsigned char)text[0]) || strlen(text) > 3)
 		return -1;
 	n = strtoul(text, &end, 10);
 	if (*end || n > 128)

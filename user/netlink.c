@@ -3,29 +3,60 @@
 #include "cleanup.h"
 #include <errno.h>
 #include <linux/if_arp.h>
-#include <linux/rtnetlink.h>
+#include <string.h>
 #include <sys/socket.h>
+
+int sf_netlink_has_body(const struct nlmsghdr *message, size_t size)
+{
+	return message->nlmsg_len >= NLMSG_LENGTH(size);
+}
+
+uint32_t sf_netlink_number(const struct rtattr *attribute)
+{
+	uint32_t number = 0;
+
+	if (RTA_PAYLOAD(attribute) >= sizeof(number))
+		memcpy(&number, RTA_DATA(attribute), sizeof(number));
+	return number;
+}
+
+/* A list that ends by an error is not whole: NLMSG_DONE carries one, too. */
+int sf_netlink_result(const struct nlmsghdr *message)
+{
+	int error = 0;
+
+	if (sf_netlink_has_body(message, sizeof(error)))
+		memcpy(&error, NLMSG_DATA(message), sizeof(error));
+	else if (message->nlmsg_type == NLMSG_ERROR)
+		return -EPROTO;
+	return error > 0 ? -EPROTO : error;
+}
 
 /* The kernel answers in datagrams of several messages. */
 int sf_netlink_dump(int type, int family, sf_netlink_fn take, void *context)
 {
 	struct {
 		struct nlmsghdr header;
-		struct rtmsg body; /* as large as ifinfomsg's beginning; the rest is not asked */
-	} request = {.header = {.nlmsg_len = sizeof(request),
+		union { /* of its type's own size: the kernel logs what is longer or shorter */
+			struct rtmsg route;
+			struct ifinfomsg link;
+		} body;
+	} request = {.header = {.nlmsg_len = type == RTM_GETLINK
+						     ? NLMSG_LENGTH(sizeof(struct ifinfomsg))
+						     : NLMSG_LENGTH(sizeof(struct rtmsg)),
 				.nlmsg_type = (unsigned short)type,
 				.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-		     .body = {.rtm_family = (unsigned char)family}};
+		     .body.link = {.ifi_family = (unsigned char)family}};
 	static _Alignas(struct nlmsghdr) char buffer[65536];
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	int changed = 0;
 
-	if (fd < 0 || send(fd, &request, sizeof(request), 0) < 0)
+	if (fd < 0 || send(fd, &request, request.header.nlmsg_len, 0) < 0)
 		return -errno;
 	for (;;) {
 		ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
 		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
-		unsigned int left = n > 0 ? (unsigned int)n : 0;
+		ssize_t left = n > 0 ? n : 0; /* below 0 behind a message without its padding */
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -33,10 +64,10 @@ int sf_netlink_dump(int type, int family, sf_netlink_fn take, void *context)
 			return -errno;
 		for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
 			changed |= message->nlmsg_flags & NLM_F_DUMP_INTR;
-			if (message->nlmsg_type == NLMSG_DONE)
-				return changed ? -EAGAIN : 0;
-			if (message->nlmsg_type == NLMSG_ERROR)
-				return ((struct nlmsgerr *)NLMSG_DATA(message))->error;
+			if (message->nlmsg_type == NLMSG_DONE && changed)
+				return -EAGAIN;
+			if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR)
+				return sf_netlink_result(message);
 			take(context, message);
 		}
 	}

@@ -4,6 +4,9 @@
 #define SF_USER_NETLINK_H
 
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stddef.h>
+#include <stdint.h>
 
 typedef void (*sf_netlink_fn)(void *context, const struct nlmsghdr *message);
 
@@ -15,6 +18,13 @@ typedef void (*sf_netlink_fn)(void *context, const struct nlmsghdr *message);
  * (NLM_F_DUMP_INTR): begin anew.
  */
 int sf_netlink_dump(int type, int family, sf_netlink_fn take, void *context);
+
+/* Has the message a body of this size before its attributes? */
+int sf_netlink_has_body(const struct nlmsghdr *message, size_t size);
+/* An attribute of 32 bits; 0 where it is shorter. */
+uint32_t sf_netlink_number(const struct rtattr *attribute);
+/* What the kernel says at the end, or in place of an answer: 0 or a negative errno. */
+int sf_netlink_result(const struct nlmsghdr *message);
 
 /* Do packets of this kind of link (ARPHRD_*) begin with IP? */
 int sf_link_is_raw_ip(unsigned short type);

@@ -22,6 +22,6 @@ struct sf_netns_walk {
  * returns a negative errno ends the walk, which then returns it.
  */
 int sf_netns_each(int (*visit)(uint64_t inode, void *context), void *context,
-		  struct sf_netns_walk *walk);
+		  struct sf_netns_walk *out);
 
 #endif

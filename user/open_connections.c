@@ -225,6 +225,7 @@ static void look_at_process(struct work *w, const struct inode_row *rows, size_t
 			    const char *pid)
 {
 	_cleanup_closedir_ DIR *fds = NULL;
+	/* NOLINTNEXTLINE(cert-err34-c): a name in /proc that begins with a digit */
 	struct holder holder = {.pid = (pid_t)atoi(pid)};
 	struct dirent *entry;
 	char path[64];
@@ -238,6 +239,7 @@ static void look_at_process(struct work *w, const struct inode_row *rows, size_t
 		const struct inode_row *row;
 
 		link[n > 0 ? n : 0] = '\0';
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own text */
 		if (sscanf(link, "socket:[%u]", &wanted.inode) != 1)
 			continue;
 		row = bsearch(&wanted, rows, count, sizeof(*rows), by_inode);

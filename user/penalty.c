@@ -87,6 +87,8 @@ const char *sf_penalty_find(const struct sf_policy *policy, const struct sf_tall
 		net->family = SF_FAMILY_V4;
 		net->prefixlen = SF_NET_BITS_MAX;
 	}
+	/* It may have been counted under another ipv6_prefix. */
+	*net = sf_net_wider(net, net->prefixlen);
 	return holds_our_address(net) ? "holds an address of this host" : NULL;
 }
 
@@ -221,10 +223,14 @@ int sf_penalty_enter(const char *config_file, const struct sf_offence *offences,
 	struct sf_error err = {.code = 0};
 	char text[700];
 	int64_t now = (int64_t)time(NULL);
-	int ret = entries ? sf_change_begin(config_file, SF_CHANGE_LENIENT, &change, &err)
-			  : sf_fail(&err, -ENOMEM, "no memory");
+	int ret = -ENOMEM;
 	size_t entered = 0;
 
+	if (!entries) {
+		sf_fail(&err, ret, "no memory");
+		goto out;
+	}
+	ret = sf_change_begin(config_file, SF_CHANGE_LENIENT, &change, &err);
 	if (ret)
 		goto out;
 	ret = sf_repeats_load(change.policy.state_dir, &repeats);

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <time.h>
 
-#define HOUR 3600
-#define DAY  86400
+#define HOUR INT64_C(3600)
+#define DAY  INT64_C(86400)
 
 /* Counts come from a file that anybody may have written: their sums stop, they don't turn over. */
 static uint64_t sum(uint64_t a, uint64_t b)

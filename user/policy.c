@@ -327,12 +327,14 @@ static int by_value(const void *a, const void *b)
 int sf_policy_settle(struct sf_policy *policy)
 {
 	size_t n = policy->entry_count, kept = 0;
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): places for pointers */
 	_cleanup_free_ struct sf_entry **sorted = calloc(n + 1, sizeof(*sorted));
 
 	if (!sorted)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = &policy->entries[i];
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is sorted */
 	qsort(sorted, n, sizeof(*sorted), by_value);
 	for (size_t i = 0; i + 1 < n; i++)
 		if (sorted[i]->kind == sorted[i + 1]->kind &&

@@ -2,6 +2,7 @@
 #include "policy_text.h"
 #include "cleanup.h"
 #include "config.h"
+#include "text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -32,9 +33,10 @@ static void put_key(FILE *out, const struct sf_policy *policy, const struct sf_k
 	} else {
 		putc_unlocked('{', out);
 		for (char *word = strtok_r(text, ",", &save); word;
-		     word = strtok_r(NULL, ",", &save), divider = ", ") {
+		     word = strtok_r(NULL, ",", &save)) {
 			fputs(divider, out);
 			put_quoted(out, word);
+			divider = ", ";
 		}
 		putc_unlocked('}', out);
 	}
@@ -88,9 +90,8 @@ static void put_entry(FILE *out, const struct sf_entry *entry)
 
 static char *write_text(const struct sf_policy *policy, const char *title, int whole, int64_t now)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
+	struct sf_text text;
+	FILE *out = sf_text_open(&text);
 
 	if (!out)
 		return NULL;
@@ -104,11 +105,7 @@ static char *write_text(const struct sf_policy *policy, const char *title, int w
 		if (whole || (entry->managed && (!entry->expires || entry->expires > now)))
 			put_entry(out, entry);
 	}
-	if (fclose(out)) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	return sf_text_close(out, &text);
 }
 
 char *sf_managed_text(const struct sf_policy *policy, int64_t now)

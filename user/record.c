@@ -62,8 +62,8 @@ static void add_text(struct json_object *object, const char *key, const char *te
 char *sf_record_line(const struct sf_explained *e)
 {
 	struct json_object *o = json_object_new_object();
-	char time[64], stamp[96];
-	char *line;
+	char time[64], stamp[96], *line;
+	const char *text;
 
 	if (!o)
 		return NULL;
@@ -90,7 +90,8 @@ char *sf_record_line(const struct sf_explained *e)
 		add_text(o, "container", e->container);
 	add_text(o, "daddr", e->daddr);
 	json_object_object_add(o, "dport", json_object_new_int(e->dport));
-	line = strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE);
+	line = text ? strdup(text) : NULL; /* NULL: no memory */
 	json_object_put(o);
 	return line;
 }
@@ -113,8 +114,10 @@ int sf_record_write(struct sf_record *record, const struct sf_explained *event)
 	ssize_t n;
 	int ret = 0;
 
-	if (!line)
+	if (!line) {
+		record->lost++;
 		return -ENOMEM;
+	}
 	if (record->size >= SF_RECORD_MAX)
 		rotate(record);
 	length = strlen(line);

@@ -2,6 +2,7 @@
 #include "repeats.h"
 #include "cleanup.h"
 #include "files.h"
+#include "text.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -61,8 +62,8 @@ int sf_repeats_save(const char *state_dir, const struct sf_repeats *repeats, str
 {
 	_cleanup_free_ char *text = NULL;
 	char path[PATH_MAX];
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
+	struct sf_text memory;
+	FILE *out = sf_text_open(&memory);
 
 	if (!out)
 		return sf_fail(err, -ENOMEM, "no memory");
@@ -76,10 +77,11 @@ int sf_repeats_save(const char *state_dir, const struct sf_repeats *repeats, str
 			fprintf(out, " %lld", (long long)r->times[t]);
 		putc('\n', out);
 	}
-	if (fclose(out))
+	text = sf_text_close(out, &memory);
+	if (!text)
 		return sf_fail(err, -ENOMEM, "no memory");
 	snprintf(path, sizeof(path), "%s/" FILE_NAME, state_dir);
-	return sf_file_write(path, text, size, err);
+	return sf_file_write(path, text, memory.length, err);
 }
 
 struct sf_repeat *sf_repeats_of(struct sf_repeats *repeats, const char *who)

@@ -4,7 +4,8 @@
  * the trace's own clock: for tuning limits, and for tests. Everything in a trace is hostile; memory
  * is bounded, and what finds no room is counted.
  *
- * Readers (replay_csv.c, replay_pcap.c) make events; the world in replay.c counts and judges them.
+ * Readers (replay_csv.c, replay_pcap.c) make events; the world (replay_world.h) counts and judges
+ * them.
  */
 #ifndef SF_USER_REPLAY_H
 #define SF_USER_REPLAY_H

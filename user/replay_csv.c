@@ -131,7 +131,7 @@ int sf_replay_csv_line(char *line, struct sf_replay_event *e, const char **why)
 	e->has_sender = n > 5 && *field[5];
 	e->uid = (uint32_t)uid;
 	if (n > 6)
-		strcpy(e->cgroup, field[6]);
+		memcpy(e->cgroup, field[6], strlen(field[6]) + 1);
 	return 0;
 }
 

@@ -93,8 +93,8 @@ int sf_report_write(const char *path, const char *text, size_t length, struct sf
 
 /* `label`, then the text, wrapped; further lines are indented by `indent`. */
 void sf_report_wrap(FILE *out, const char *label, int indent, const char *text);
-/* "2026-11-23 10:00" in UTC, or "-" for 0; with `seconds` to the second. */
-void sf_report_time(int64_t time, int seconds, char *out, size_t size);
+/* "2026-11-23 10:00" in UTC, or "-" for 0; or to the second. */
+void sf_report_time(int64_t seconds, int to_the_second, char *out, size_t size);
 /* "user web1 in /a" or "address 192.0.2.1". */
 void sf_report_name(const struct sf_report *report, char *out, size_t size);
 /* Sentences of what the fence did, divided by newlines. */

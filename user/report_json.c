@@ -82,6 +82,8 @@ int sf_report_json(const struct sf_report *r, FILE *out)
 			   *alarms = json_object_new_array(), *events = json_object_new_array(),
 			   *totals = json_object_new_object();
 	const struct sf_report_event *e;
+	const char *text;
+	int ret = 0;
 
 	add_text(o, "who", r->who);
 	add_text(o, "user", r->user);
@@ -109,9 +111,12 @@ int sf_report_json(const struct sf_report *r, FILE *out)
 	add(o, "events_in_all", json_object_new_uint64(r->events_in_all));
 	add_text(o, "mode", sf_mode_name(r->mode));
 	add_text(o, "quarantine", r->quarantine);
-	fprintf(out, "%s\n",
-		json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED |
-							  JSON_C_TO_STRING_NOSLASHESCAPE));
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED |
+							 JSON_C_TO_STRING_NOSLASHESCAPE);
+	if (text)
+		fprintf(out, "%s\n", text);
+	else
+		ret = -ENOMEM;
 	json_object_put(o);
-	return ferror(out) ? -EIO : 0;
+	return ferror(out) ? -EIO : ret;
 }

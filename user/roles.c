@@ -35,6 +35,7 @@ static int look_for_each(const char *mount, const struct sf_table *paths, struct
 }
 
 /* A directory and all below it; `path` is what was walked, and is put back before the return. */
+/* NOLINTNEXTLINE(misc-no-recursion): SF_PATH_LIMIT bounds the depth */
 static int walk(int dir_fd, struct sf_role_path *path, size_t length, const struct sf_table *paths,
 		struct sf_table *roles)
 {

@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "config.h"
 #include "files.h"
+#include "pins.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -68,11 +69,12 @@ int64_t sf_rollback_left(const struct sf_policy *policy)
 	rollback_path(policy, path);
 	if (sf_file_read(path, line, sizeof(line)))
 		return -ENOENT;
+	/* NOLINTNEXTLINE(cert-err34-c): our own file; a time beyond all is none, see below */
 	if (sscanf(line, "%" SCNd64, &due) != 1)
 		return -ENOENT;
 	left = due - boot_seconds();
 	/* Longer than any timer may be: it is of another boot, and was not confirmed. */
-	return left < 0 || left > 366 * 86400 ? 0 : left;
+	return left < 0 || left > 366LL * 86400 ? 0 : left;
 }
 
 int sf_rollback_confirm(const struct sf_policy *policy)
@@ -83,7 +85,15 @@ int sf_rollback_confirm(const struct sf_policy *policy)
 	return unlink(path) == 0;
 }
 
-int sf_rollback_run(const char *config_file, int now_due, struct sf_error *err)
+/* Pins do not outlive their kernel: where one is, the boot is long past. */
+static int is_booting(const struct sf_policy *policy)
+{
+	_cleanup_close_ int fd = sf_pin_open(policy->pin_dir, "links", "connect4");
+
+	return fd == -ENOENT;
+}
+
+int sf_rollback_run(const char *config_file, int at_boot, struct sf_error *err)
 {
 	const struct sf_fence_options options = {.keep_unresolved = 1};
 	struct sf_fence_result result;
@@ -96,7 +106,8 @@ int sf_rollback_run(const char *config_file, int now_due, struct sf_error *err)
 	if (ret)
 		return ret;
 	rollback_path(&change.policy, path);
-	if (stat(path, &st) || (!now_due && sf_rollback_left(&change.policy) > 0))
+	if (stat(path, &st) ||
+	    (!(at_boot && is_booting(&change.policy)) && sf_rollback_left(&change.policy) > 0))
 		goto out; /* confirmed meanwhile, or prolonged */
 	text = calloc(1, (size_t)st.st_size + 1);
 	ret = text ? sf_file_read(path, text, (size_t)st.st_size + 1) : -ENOMEM;

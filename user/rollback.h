@@ -23,7 +23,8 @@ int sf_rollback_confirm(const struct sf_policy *policy);
 /* Seconds until it is due (0: now), or -ENOENT. */
 int64_t sf_rollback_left(const struct sf_policy *policy);
 
-/* Go back if it is due (or `now_due`). 1: did; 0: nothing to do. Takes the lock. */
-int sf_rollback_run(const char *config_file, int now_due, struct sf_error *err);
+/* Go back if it is due, or if the host boots (`at_boot`, and no fence stands yet). 1: did; 0:
+ * nothing to do. Takes the lock. */
+int sf_rollback_run(const char *config_file, int at_boot, struct sf_error *err);
 
 #endif

@@ -298,6 +298,7 @@ static void start_waiting(struct sf_runner *runner)
 			continue;
 		order = runner->waiting[0];
 		memmove(runner->waiting, runner->waiting + 1,
+			/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are moved */
 			--runner->waiting_count * sizeof(runner->waiting[0]));
 		ret = start(&runner->run[i], order);
 		if (ret) {

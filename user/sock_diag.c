@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "sock_diag.h"
+#include "netlink.h"
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -53,14 +54,7 @@ static ssize_t answer(int fd, void *buffer, size_t size)
 	} while ((n < 0 && errno == EINTR) || (n >= 0 && from.nl_pid));
 	if (n < 0)
 		return -errno;
-	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
-}
-
-static int error_of(const struct nlmsghdr *head)
-{
-	if (head->nlmsg_len < NLMSG_LENGTH(sizeof(int)))
-		return -EPROTO;
-	return *(const int *)NLMSG_DATA(head);
+	return (msg.msg_flags & MSG_TRUNC) ? -EMSGSIZE : n;
 }
 
 static int parse(const struct nlmsghdr *head, struct sf_diag_socket *socket)
@@ -99,18 +93,20 @@ int sf_diag_list(int fd, uint8_t family, uint32_t states,
 	while (!ret) {
 		const struct nlmsghdr *head = (const struct nlmsghdr *)buffer;
 		ssize_t n = answer(fd, buffer, sizeof(buffer));
-		size_t left = (size_t)n;
+		ssize_t left = n; /* below 0 behind a message without its padding */
 
 		if (n < 0)
 			return (int)n;
 		for (; NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
 			struct sf_diag_socket socket;
 
-			if (head->nlmsg_type == NLMSG_DONE)
-				return told;
+			if (head->nlmsg_type == NLMSG_DONE) {
+				ret = sf_netlink_result(head);
+				return ret ? ret : told;
+			}
 			if (head->nlmsg_type == NLMSG_ERROR) {
 				/* No handler for this family: the module is not there. */
-				ret = error_of(head);
+				ret = sf_netlink_result(head);
 				return ret == -ENOENT ? -EOPNOTSUPP : ret ? ret : -EPROTO;
 			}
 			ret = parse(head, &socket);
@@ -141,7 +137,7 @@ int sf_diag_end(int fd, uint8_t family, const struct inet_diag_sockid *id)
 	n = answer(fd, buffer, sizeof(buffer));
 	if (n < 0)
 		return (int)n;
-	if (!NLMSG_OK(head, (size_t)n) || head->nlmsg_type != NLMSG_ERROR)
+	if (!NLMSG_OK(head, n) || head->nlmsg_type != NLMSG_ERROR)
 		return -EPROTO;
-	return error_of(head);
+	return sf_netlink_result(head);
 }

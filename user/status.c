@@ -1,35 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "status.h"
+#include "status_parts.h"
 #include "cgroup.h"
 #include "cleanup.h"
 #include "compare.h"
 #include "escape.h"
-#include "guard.h"
 #include "probe.h"
 #include "roles.h"
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
-
-const char *const sf_verdict_names[SF_VERDICT_COUNT] = {
-#define X(name, label, text) label,
-	SF_VERDICTS(X)
-#undef X
-};
-const char *const sf_reason_names[SF_REASON_COUNT] = {
-#define X(name, label, verdict, text) label,
-	SF_REASONS(X)
-#undef X
-};
-const char *const sf_loss_names[SF_LOSS_COUNT] = {
-#define X(name, label, text) label,
-	SF_LOSSES(X)
-#undef X
-};
 
 static void put_fault(struct sf_status *status, const char *format, va_list args)
 {
@@ -37,10 +18,6 @@ static void put_fault(struct sf_status *status, const char *format, va_list args
 		vsnprintf(status->fault[status->fault_count++], sizeof(status->fault[0]), format,
 			  args);
 }
-
-/* The policy itself can't be had whole on this host. */
-static void add_lack(struct sf_status *status, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
 
 void sf_status_fault(struct sf_status *status, const char *format, ...)
 {
@@ -52,244 +29,13 @@ void sf_status_fault(struct sf_status *status, const char *format, ...)
 	status->mendable++;
 }
 
-static void add_lack(struct sf_status *status, const char *format, ...)
+void status_lack(struct sf_status *status, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
 	put_fault(status, format, args);
 	va_end(args);
-}
-
-uint64_t sf_counter_read(int counters_fd, uint32_t index)
-{
-	static int cpus;
-	static uint64_t *values; /* for the process's life; its size never changes */
-	uint64_t sum = 0;
-
-	if (!values) {
-		cpus = libbpf_num_possible_cpus();
-		values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
-	}
-	if (!values || bpf_map_lookup_elem(counters_fd, &index, values))
-		return 0;
-	for (int c = 0; c < cpus; c++)
-		sum += values[c];
-	return sum;
-}
-
-int sf_counters_read(const char *pin_dir, uint64_t *counter)
-{
-	_cleanup_close_ int fd = sf_pin_open(pin_dir, "maps", "counters");
-
-	if (fd < 0)
-		return fd;
-	for (uint32_t i = 0; i < SF_COUNTER_COUNT; i++)
-		counter[i] = sf_counter_read(fd, i);
-	return 0;
-}
-
-static int id_of_map(int fd, __u32 *id)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return -errno;
-	*id = info.id;
-	return 0;
-}
-
-static uint64_t wall_of_load(const struct bpf_prog_info *info)
-{
-	struct timespec boot, wall;
-
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	clock_gettime(CLOCK_REALTIME, &wall);
-	return (uint64_t)(wall.tv_sec - boot.tv_sec) + info->load_time / 1000000000ULL;
-}
-
-uint64_t sf_status_loaded_at(uint32_t program_id)
-{
-	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
-
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : wall_of_load(&info);
-}
-
-/* Is the program ours by name, and does it use the maps that are pinned (those that are open)? */
-static int uses_our_maps(__u32 program_id, const struct sf_hook_info *hook,
-			 const struct sf_loaded *maps, struct sf_hook_status *out)
-{
-	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
-	struct bpf_prog_info info = {};
-	__u32 ids[64], len = sizeof(info), used = 0;
-
-	if (fd < 0)
-		return 0;
-	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);
-	info.map_ids = (__u64)(uintptr_t)ids;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) ||
-	    strncmp(info.name, hook->program, BPF_OBJ_NAME_LEN - 1))
-		return 0;
-	out->loaded_at = wall_of_load(&info);
-	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++) {
-		for (int m = 0; m < SF_MAP_COUNT; m++) {
-			__u32 id = 0;
-
-			if (maps->map[m] >= 0 && !id_of_map(maps->map[m], &id) && id == ids[i])
-				used++;
-		}
-	}
-	/* The fence itself needs not role_paths, source_limits, or (kernels that can't mark)
-	 * judged. */
-	return used >= (hook->attach_type < 0 ? 1 : SF_MAP_COUNT - 3);
-}
-
-/* The programs that run at a cgroup's hook, its own and those from above. */
-static __u32 effective_programs(int cgroup_fd, const struct sf_hook_info *hook, __u32 *ids,
-				__u32 room)
-{
-	__u32 count = room;
-
-	if (bpf_prog_query(cgroup_fd, (enum bpf_attach_type)hook->attach_type,
-			   BPF_F_QUERY_EFFECTIVE, NULL, ids, &count))
-		return 0;
-	return count < room ? count : room;
-}
-
-static void read_cgroup_hook(const struct sf_hook_info *hook, int link, int cgroup_fd,
-			     uint64_t cgroup_id, const struct sf_loaded *maps,
-			     struct sf_hook_status *out)
-{
-	struct bpf_link_info info = {};
-	__u32 ids[64], count, len = sizeof(info);
-
-	if (link >= 0 && (bpf_obj_get_info_by_fd(link, &info, &len) ||
-			  info.type != BPF_LINK_TYPE_CGROUP || info.cgroup.cgroup_id != cgroup_id ||
-			  info.cgroup.attach_type != (__u32)hook->attach_type))
-		return;
-	/*
-	 * The link's word is not enough: ask the cgroup which programs really run there. Where the
-	 * pin is gone the link may live on in the daemon's hands: then its program is there too.
-	 */
-	count = effective_programs(cgroup_fd, hook, ids, sizeof(ids) / sizeof(ids[0]));
-	for (__u32 i = 0; i < count; i++) {
-		if ((link >= 0 && ids[i] != info.prog_id) ||
-		    !uses_our_maps(ids[i], hook, maps, out))
-			continue;
-		out->in_effect = 1;
-		out->program_id = ids[i];
-	}
-}
-
-static void read_hook(const struct sf_policy *policy, enum sf_hook h, int cgroup_fd,
-		      uint64_t cgroup_id, const struct sf_loaded *maps, struct sf_status *status)
-{
-	const struct sf_hook_info *hook = &sf_hooks[h];
-	struct sf_hook_status *out = &status->hook[h];
-	_cleanup_close_ int link = sf_pin_open(policy->pin_dir, "links", hook->name);
-	struct bpf_link_info info = {};
-	__u32 len = sizeof(info);
-
-	snprintf(out->target, sizeof(out->target), "%s",
-		 hook->attach_type < 0 ? "tracepoint" : policy->cgroup_root);
-	out->pinned = link >= 0;
-	if (hook->attach_type >= 0) {
-		read_cgroup_hook(hook, link, cgroup_fd, cgroup_id, maps, out);
-	} else if (link >= 0 && !bpf_obj_get_info_by_fd(link, &info, &len)) {
-		out->program_id = info.prog_id;
-		out->in_effect = info.type == BPF_LINK_TYPE_RAW_TRACEPOINT &&
-				 uses_our_maps(info.prog_id, hook, maps, out);
-	}
-}
-
-static int is_uplink(const struct sf_egress_status *e, const char *name)
-{
-	for (size_t i = 0; i < e->uplinks.count; i++)
-		if (!strcmp(e->uplinks.link[i].name, name))
-			return 1;
-	return 0;
-}
-
-/* The census is not the fence: what is missing there is said, and mended by who watches uplinks. */
-static void read_uplinks(const struct sf_policy *policy, struct sf_status *status)
-{
-	const struct sf_egress_status *e = &status->egress;
-	int ret = sf_egress_read(policy, &status->egress);
-
-	if (ret)
-		add_lack(status, "the uplinks can't be listed: %s", strerror(-ret));
-	for (size_t i = 0; !ret && i < e->uplinks.count; i++) {
-		const struct sf_uplink *link = &e->uplinks.link[i];
-
-		if (link->unsupported)
-			add_lack(
-				status,
-				"uplink %s: a kind of link whose headers are not known: nothing is "
-				"counted there",
-				link->name);
-		else if (!e->out[i].in_effect || !e->in[i].in_effect)
-			add_lack(status,
-				 "uplink %s: our program is not in effect (%s): run `smtpfence "
-				 "apply`",
-				 link->name, e->out[i].in_effect ? "ingress" : "egress");
-	}
-	for (uint32_t i = 0; !ret && i < policy->uplinks.count; i++) {
-		const char *name = policy->uplinks.name[i];
-
-		/* A pattern may match nothing for now; and without a default route there is no way.
-		 */
-		if (strcmp(name, "auto") && !strpbrk(name, "*?[") && !is_uplink(e, name))
-			add_lack(status, "uplink %s: there is no such interface", name);
-	}
-	if (!ret && e->lost_map)
-		add_lack(status, "the pin of the census' map %s is gone: run `smtpfence apply`",
-			 e->lost_map);
-	if (!ret && sf_guard_differs(policy))
-		add_lack(status, "the guard's tables in the kernel differ from the policy: run "
-				 "`smtpfence apply`");
-	if (!ret && e->uplinks.more)
-		add_lack(status, "more than %d uplinks match: the rest is not counted",
-			 SF_UPLINKS_MAX);
-}
-
-/* Asked from the interfaces, too; mended by who follows them (daemon/customers.c). */
-static void read_customers(const struct sf_policy *policy, struct sf_status *status)
-{
-	const struct sf_gateway_status *g = &status->gateway;
-	int ret = sf_gateway_read(policy, &status->gateway);
-
-	if (ret) {
-		add_lack(status, "the customers' interfaces can't be listed: %s", strerror(-ret));
-		return;
-	}
-	if (g->lists_differ)
-		add_lack(status, "the gateway's lists in the kernel differ from the policy: "
-				 "run `smtpfence apply`");
-	for (size_t i = 0; i < g->customers.count; i++) {
-		const struct sf_customer_link *link = &g->customers.link[i];
-		const struct sf_gateway_place *place = &g->place[i];
-
-		if (link->is_uplink)
-			continue;
-		if (link->unsupported)
-			add_lack(status,
-				 "customer %s: a kind of link whose headers are not known: it is "
-				 "not fenced",
-				 link->name);
-		else if (!place->how)
-			add_lack(status,
-				 "customer %s: not fenced, our program is not in effect: "
-				 "run `smtpfence apply`",
-				 link->name);
-		else if (!place->listed || !place->answers)
-			add_lack(status, "customer %s: fenced, but %s: run `smtpfence apply`",
-				 link->name,
-				 place->listed ? "answers to it are not seen"
-					       : "its entry in the kernel is not as wanted");
-	}
 }
 
 static int read_roles(const struct sf_policy *policy, const char *mount,
@@ -396,10 +142,10 @@ static void check_users(const struct sf_policy *policy, struct sf_status *status
 		if (!entry->unresolved)
 			continue;
 		sf_escape_string(entry->value, shown, sizeof(shown));
-		add_lack(status,
-			 "%s \"%.200s\" names a user or group that this host does not have: "
-			 "not in effect",
-			 sf_entry_sections[entry->kind], shown);
+		status_lack(status,
+			    "%s \"%.200s\" names a user or group that this host does not have: "
+			    "not in effect",
+			    sf_entry_sections[entry->kind], shown);
 	}
 }
 
@@ -473,7 +219,7 @@ int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *
 			sf_status_fault(status, "the pin of the map %s is gone", sf_map_names[m]);
 	}
 	for (int h = 0; h < SF_HOOK_COUNT; h++)
-		read_hook(policy, (enum sf_hook)h, cgroup_fd, cgroup_id, &maps, status);
+		status_read_hook(policy, (enum sf_hook)h, cgroup_fd, cgroup_id, &maps, status);
 	if (maps.map[SF_MAP_SETTINGS] >= 0)
 		settings_read = !bpf_map_lookup_elem(maps.map[SF_MAP_SETTINGS], &zero, &settings);
 	judge(policy, &maps, &settings, settings_read, status);
@@ -486,23 +232,25 @@ int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *
 			sf_compare_tables(policy, &maps, &settings, status);
 		status->can_set_errno = policy->deny_errno == EPERM || sf_probe_set_retval() == 1;
 		if (!status->can_set_errno)
-			add_lack(status, "this kernel can't give the chosen errno (bpf_set_retval, "
-					 "5.18): denied callers get EPERM");
+			status_lack(status,
+				    "this kernel can't give the chosen errno (bpf_set_retval, "
+				    "5.18): denied callers get EPERM");
 	}
 	if (status->mode != SF_MODE_OFF && !(flags & SF_STATUS_QUICK))
-		read_uplinks(policy, status);
+		status_read_uplinks(policy, status);
 	if (status->mode != SF_MODE_OFF && !(flags & SF_STATUS_QUICK))
-		read_customers(policy, status);
+		status_read_customers(policy, status);
 	ret = flags & SF_STATUS_QUICK ? 0 : read_roles(policy, mount, &maps, status);
 	status->daemon_runs = daemon_runs(policy->state_dir);
 	status->counters_read =
 		!(flags & SF_STATUS_QUICK) && !sf_counters_read(policy->pin_dir, status->counter);
 	for (int v = 0; v < SF_VERDICT_COUNT && status->counters_read; v++)
 		if (status->counter[SF_COUNTER(v, SF_REASON_NO_IDENTITY)])
-			add_lack(status, "connections came from sockets whose cgroup this kernel "
-					 "hides (net_cls or net_prio was used, before 5.15): they "
-					 "are denied, "
-					 "the mail server's too, until a reboot without them");
+			status_lack(status,
+				    "connections came from sockets whose cgroup this kernel "
+				    "hides (net_cls or net_prio was used, before 5.15): they "
+				    "are denied, "
+				    "the mail server's too, until a reboot without them");
 	sf_loaded_close(&maps);
 	return ret ? sf_fail(err, ret, "no memory") : 0;
 }

@@ -210,6 +210,7 @@ void sf_tc_detach(const char *pin_dir, int ifindex, enum sf_direction direction)
 #define PROGRAM_MAPS 64
 
 /* The ids of the maps that a program uses; how many. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes them */
 static __u32 maps_of(uint32_t program_id, __u32 *ids)
 {
 	_cleanup_close_ int program = bpf_prog_get_fd_by_id(program_id);
@@ -305,7 +306,9 @@ void sf_tc_each_pin(const char *pin_dir, void (*each)(void *context, int ifindex
 	if (!dir)
 		return;
 	while ((entry = readdir(dir)) && count < sizeof(found) / sizeof(found[0]))
+		/* NOLINTNEXTLINE(cert-err34-c): a name that we made; another fits no interface */
 		if (sscanf(entry->d_name, "out-%d", &ifindex) == 1 ||
+		    /* NOLINTNEXTLINE(cert-err34-c): as above */
 		    sscanf(entry->d_name, "in-%d", &ifindex) == 1)
 			found[count++] = ifindex;
 	closedir(dir);

@@ -115,7 +115,8 @@ static void read_unit_key(const char *file, const char *key, char *value, size_t
 		end = p + strlen(p);
 		while (end > p && isspace((unsigned char)end[-1]))
 			*--end = '\0';
-		put(value, size, "%s", p);
+		if (put(value, size, "%s", p))
+			value[0] = '\0'; /* cut it would be another path */
 	}
 }
 

@@ -30,14 +30,14 @@ static void take_route(void *context, const struct nlmsghdr *message)
 {
 	struct search *s = context;
 	const struct rtmsg *route = NLMSG_DATA(message);
-	unsigned int left = (unsigned int)RTM_PAYLOAD(message);
+	ssize_t left = (ssize_t)RTM_PAYLOAD(message);
 
-	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_dst_len || route->rtm_src_len ||
-	    route->rtm_type != RTN_UNICAST)
+	if (message->nlmsg_type != RTM_NEWROUTE || !sf_netlink_has_body(message, sizeof(*route)) ||
+	    route->rtm_dst_len || route->rtm_src_len || route->rtm_type != RTN_UNICAST)
 		return;
 	for (const struct rtattr *a = RTM_RTA(route); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		if (a->rta_type == RTA_OIF)
-			add_default(s, *(const int *)RTA_DATA(a));
+			add_default(s, (int)sf_netlink_number(a));
 		if (a->rta_type == RTA_MULTIPATH) {
 			const struct rtnexthop *hop = RTA_DATA(a);
 			int hops = (int)RTA_PAYLOAD(a);
@@ -69,14 +69,16 @@ static void take_link(void *context, const struct nlmsghdr *message)
 {
 	struct search *s = context;
 	const struct ifinfomsg *info = NLMSG_DATA(message);
-	unsigned int left = (unsigned int)IFLA_PAYLOAD(message);
+	ssize_t left = (ssize_t)IFLA_PAYLOAD(message);
 	struct sf_uplink link = {.ifindex = 0};
 
-	if (message->nlmsg_type != RTM_NEWLINK || info->ifi_flags & IFF_LOOPBACK)
+	if (message->nlmsg_type != RTM_NEWLINK || !sf_netlink_has_body(message, sizeof(*info)) ||
+	    info->ifi_flags & IFF_LOOPBACK)
 		return;
 	for (const struct rtattr *a = IFLA_RTA(info); RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type == IFLA_IFNAME)
-			snprintf(link.name, sizeof(link.name), "%s", (const char *)RTA_DATA(a));
+			snprintf(link.name, sizeof(link.name), "%.*s", (int)RTA_PAYLOAD(a),
+				 (const char *)RTA_DATA(a));
 	if (!link.name[0] || !is_wanted(s, info->ifi_index, link.name))
 		return;
 	link.ifindex = info->ifi_index;

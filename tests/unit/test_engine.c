@@ -1,107 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The engine: every alarm raised once and cleared once, cool-downs, entries made anew, clocks,
- * full tables, and each rule at its edge.
- */
+/* The engine's rules, each at its edge: raised once, cleared once, cooled down. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
-#include <errno.h>
 #include <stdint.h>
+#include <errno.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../user/detect/engine.h"
+#include "engine_lab.h"
 #include "../../user/detect/state.h"
-
-#define WALL 1700000000LL
-
-static struct sf_engine *engine;
-static struct sf_engine_limits limits;
-static int raised[SF_RULE_COUNT], cleared[SF_RULE_COUNT], asked;
-static struct sf_alarm last;
-static struct sf_baseline usual;
-static int is_known;
-
-static void on_alarm(void *context, const struct sf_alarm *alarm)
-{
-	assert_ptr_equal(context, &engine);
-	assert_true(strlen(alarm->evidence) > 0 || !alarm->raised);
-	(alarm->raised ? raised : cleared)[alarm->rule]++;
-	last = *alarm;
-}
-
-static void on_baseline(void *context, const struct sf_who *who, int64_t now,
-			struct sf_baseline *baseline)
-{
-	(void)context;
-	(void)who;
-	assert_true(now >= WALL - 100000);
-	asked++;
-	*baseline = usual;
-}
-
-static int on_known(void *context, const struct sf_who *who)
-{
-	(void)context;
-	(void)who;
-	return is_known;
-}
-
-static void with(size_t senders, int history)
-{
-	struct sf_engine_hooks hooks = {.context = &engine, .alarm = on_alarm};
-
-	if (history) {
-		hooks.baseline = on_baseline;
-		hooks.known = on_known;
-	}
-	sf_engine_free(engine);
-	engine = NULL;
-	memset(raised, 0, sizeof(raised));
-	memset(cleared, 0, sizeof(cleared));
-	asked = 0;
-	is_known = 1;
-	usual = (struct sf_baseline){.known = 0};
-	assert_int_equal(sf_engine_new(senders, &limits, &hooks, &engine), 0);
-}
-
-static int begin(void **state)
-{
-	(void)state;
-	sf_engine_limits_default(&limits);
-	with(100, 0);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	sf_engine_free(engine);
-	engine = NULL;
-	return 0;
-}
-
-static struct sf_tally sender(uint64_t id)
-{
-	return (struct sf_tally){.who = {.kind = SF_WHO_SOURCE, .key = {{0, id}}},
-				 .class = SF_CLASS_UNKNOWN,
-				 .warn = 15,
-				 .act = 100};
-}
-
-static void look(const struct sf_tally *t, int64_t now)
-{
-	sf_engine_look(engine, t, now, WALL + now);
-}
-
-static int all(const int *counts)
-{
-	int sum = 0;
-
-	for (int i = 0; i < SF_RULE_COUNT; i++)
-		sum += counts[i];
-	return sum;
-}
 
 static void rate_is_raised_once_and_cleared_once(void **state)
 {
@@ -390,174 +297,6 @@ static void other_port(void **state)
 	assert_int_equal(cleared[SF_RULE_OTHER_PORT], 1);
 }
 
-/* The census made the entry anew: its small counts are new connections, not negative ones. */
-static void made_anew(void **state)
-{
-	struct sf_tally t = sender(1);
-
-	(void)state;
-	t.fenced = 1000000;
-	t.answered = 900000;
-	t.refused = 100000;
-	t.window = 5; /* old counts are not of this hour */
-	look(&t, 1000);
-	assert_int_equal(all(raised), 0);
-	t = sender(1);
-	for (uint32_t n = 1; n < 95; n++) {
-		t.fenced = n;
-		t.answered = n;
-		t.window = 5;
-		look(&t, 1000 + n);
-	}
-	assert_int_equal(all(raised), 0);
-	t.fenced = 96;
-	look(&t, 1200);
-	assert_int_equal(raised[SF_RULE_HOUR_WARN], 1); /* 5 and 95 and no more */
-}
-
-static void clocks(void **state)
-{
-	struct sf_tally t = sender(1);
-
-	(void)state;
-	t.fenced = t.window = 15;
-	look(&t, 100000);
-	look(&t, 5);
-	sf_engine_tick(engine, -100);
-	sf_engine_tick(engine, INT64_MIN);
-	look(&t, 0);
-	assert_int_equal(raised[SF_RULE_RATE_WARN], 1);
-	assert_int_equal(all(cleared), 0);
-	/* A leap over everything, to the end of time. */
-	sf_engine_tick(engine, INT64_MAX);
-	assert_int_equal(cleared[SF_RULE_RATE_WARN], 1);
-	sf_engine_look(engine, &t, INT64_MAX, INT64_MIN);
-	sf_engine_look(engine, &t, INT64_MIN, INT64_MAX);
-	/* The wall clock set back: the hour begins anew, nothing is raised twice. */
-	with(100, 1);
-	usual = (struct sf_baseline){.known = 1, .hour_limit = 12, .day_limit = 40};
-	t = sender(1);
-	t.fenced = t.answered = t.hour = t.day = 20;
-	look(&t, 90000);
-	sf_engine_look(engine, &t, 90001, WALL);
-	sf_engine_look(engine, &t, 90002, WALL + 200000);
-	assert_int_equal(raised[SF_RULE_HISTORY], 1);
-}
-
-static void huge_counts(void **state)
-{
-	struct sf_tally t = sender(1);
-
-	(void)state;
-	t.fenced = UINT64_MAX;
-	t.answered = t.silent = UINT64_MAX / 2;
-	t.refused = UINT64_MAX;
-	t.untracked = UINT64_MAX;
-	t.window = t.hour = t.day = UINT32_MAX;
-	t.distinct = 1e300;
-	look(&t, 1000);
-	assert_int_equal(raised[SF_RULE_RATE_ACT], 1);
-	t.fenced = 1;
-	look(&t, 1001);
-	t.fenced = UINT64_MAX;
-	look(&t, 1002);
-	assert_int_equal(raised[SF_RULE_RATE_ACT], 1);
-}
-
-static void full_table(void **state)
-{
-	uint64_t forgotten;
-
-	(void)state;
-	with(100, 0);
-	/* One that stays active keeps its place; an alarm of one that goes is told as over. */
-	for (uint64_t id = 1; id <= 10000; id++) {
-		struct sf_tally t = sender(id), busy = sender(1000000);
-
-		busy.fenced = id;
-		look(&busy, 1000 + (int64_t)id);
-		t.fenced = t.window = 20;
-		look(&t, 1000 + (int64_t)id);
-	}
-	sf_engine_losses(engine, &forgotten);
-	assert_int_equal(forgotten, 10001 - 100);
-	assert_int_equal(raised[SF_RULE_RATE_WARN], 10000);
-	assert_int_equal(raised[SF_RULE_HOUR_WARN], 1); /* the busy one was never forgotten */
-	sf_engine_tick(engine, 1000000);
-	assert_int_equal(all(cleared), all(raised));
-	/* Without SMTP no place is taken. */
-	with(1, 0);
-	for (uint64_t id = 1; id < 100; id++) {
-		struct sf_tally t = sender(id);
-
-		t.syn = t.denied = 1000;
-		look(&t, 1000);
-	}
-	sf_engine_losses(engine, &forgotten);
-	assert_int_equal(forgotten, 0);
-}
-
-static struct sf_earlier before;
-
-static void on_earlier(void *context, const struct sf_who *who, struct sf_earlier *earlier)
-{
-	(void)context;
-	if (who->key.word[1] == 1)
-		*earlier = before;
-}
-
-/* What an engine before this one raised lasts, is over once, and cools down. */
-static void taken_over(void **state)
-{
-	const struct sf_engine_hooks hooks = {
-		.context = &engine, .alarm = on_alarm, .earlier = on_earlier};
-	struct sf_tally t = sender(1), other = sender(2);
-
-	(void)state;
-	for (int is_over = 0; is_over < 2; is_over++) {
-		with(100, 0);
-		sf_engine_free(engine);
-		assert_int_equal(sf_engine_new(100, &limits, &hooks, &engine), 0);
-		memset(before.ago, 0xff, sizeof(before.ago));
-		before.raised = is_over ? 0 : 1 << SF_RULE_RATE_WARN | 1 << SF_RULE_HOUR_WARN;
-		before.ago[SF_RULE_RATE_WARN] = before.ago[SF_RULE_HOUR_WARN] = 100;
-		t.window = other.window = 20;
-		t.fenced = other.fenced = 20;
-		look(&t, 1000);
-		look(&other, 1000);
-		/* Told before; the other was not. */
-		assert_int_equal(raised[SF_RULE_RATE_WARN], 1);
-		assert_int_equal(last.tally.who.key.word[1], 2);
-		t.window = 2;
-		look(&t, 1700);
-		/* The hour's own count is not known yet: only the window can say that it is over.
-		 */
-		assert_int_equal(cleared[SF_RULE_RATE_WARN], !is_over);
-		assert_int_equal(cleared[SF_RULE_HOUR_WARN], 0);
-		if (!is_over)
-			assert_int_equal(last.since, 900);
-		t.window = 20;
-		t.fenced += 18;
-		look(&t, 1800);
-		assert_int_equal(raised[SF_RULE_RATE_WARN], 1); /* cooling down */
-		look(&t, 1000 + 3700 + 700);
-		assert_int_equal(raised[SF_RULE_RATE_WARN], 2);
-		assert_int_equal(cleared[SF_RULE_HOUR_WARN], !is_over); /* seen for an hour */
-	}
-}
-
-static void wrong_sizes(void **state)
-{
-	struct sf_engine_hooks hooks = {.context = NULL};
-	struct sf_engine *e = NULL;
-
-	(void)state;
-	assert_int_equal(sf_engine_new(0, &limits, &hooks, &e), -EINVAL);
-	assert_int_equal(sf_engine_new(SIZE_MAX, &limits, &hooks, &e), -EINVAL);
-	assert_null(e);
-	sf_engine_free(NULL);
-}
-
 static void names(void **state)
 {
 	(void)state;
@@ -570,7 +309,6 @@ static void names(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 		T(rate_is_raised_once_and_cleared_once),
 		T(act_and_classes),
@@ -580,12 +318,6 @@ int main(void)
 		T(newcomers),
 		T(crowd),
 		T(other_port),
-		T(made_anew),
-		T(clocks),
-		T(huge_counts),
-		T(full_table),
-		T(taken_over),
-		T(wrong_sizes),
 		T(names),
 	};
 

@@ -135,6 +135,8 @@ static void units_and_containers(void **state)
 	      "cri-containerd-" HEX64 ".scope", HEX64);
 	place("/lxc.payload.web1/system.slice/x.service", "x.service", "web1");
 	place("/machine.slice/machine-web1.scope", "machine-web1.scope", "web1");
+	place("/machine.slice/machine-cust\\x2d1.scope", "machine-cust\\x2d1.scope", "cust-1");
+	place("/machine-a\\x2g\\x2.scope", "machine-a\\x2g\\x2.scope", "a\\x2g\\x2");
 	/* Nearly. */
 	place("/.service/.scope", "", "");
 	place("/a.services/b.scopes", "", "");

@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "tree.h"
 #include "smalldisk.h"
@@ -106,6 +109,31 @@ static void in_two_steps(void **state)
 	assert_int_equal(sf_file_commit(file, temporary, &err), -ENOENT);
 	assert_non_null(strstr(err.text, file));
 	content_is(file, "new");
+}
+
+/* Writers that were killed: theirs goes with the next write, nobody else's does. */
+static void what_killed_writers_left(void **state)
+{
+	static const char *const stays[] = {
+		"/killed/file.smtpfence-fresh1", "/killed/file.smtpfence-longer77",
+		"/killed/filer.smtpfence-abc123", "/killed/file.backup", "/killed/file.abc123"};
+	const struct timespec old[2] = {{.tv_sec = time(NULL) - 120}, {.tv_sec = time(NULL) - 120}};
+	char file[PATH_MAX];
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/killed/file", tree_root);
+	tree_file("/killed/file.smtpfence-aB3xYz", "half");
+	assert_int_equal(utimensat(AT_FDCWD, in_tree("/killed/file.smtpfence-aB3xYz"), old, 0), 0);
+	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++) {
+		tree_file(stays[i], "x");
+		if (i)
+			utimensat(AT_FDCWD, in_tree(stays[i]), old, 0);
+	}
+	assert_int_equal(sf_file_write(file, "new", 3, NULL), 0);
+	content_is(file, "new");
+	assert_int_not_equal(access(in_tree("/killed/file.smtpfence-aB3xYz"), F_OK), 0);
+	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
+		assert_int_equal(access(in_tree(stays[i]), F_OK), 0);
 }
 
 static void where_it_can_not(void **state)
@@ -291,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(written_and_read),
 		cmocka_unit_test(in_two_steps),
+		cmocka_unit_test(what_killed_writers_left),
 		cmocka_unit_test(where_it_can_not),
 		cmocka_unit_test(whole_under_readers),
 		cmocka_unit_test(full_disk),

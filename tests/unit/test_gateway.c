@@ -244,8 +244,9 @@ static void entries_survive_the_file(void **state)
 	strcpy(source.comment, "a \"quoted\" one");
 	assert_int_equal(sf_entry_resolve(&source, &err), 0);
 	assert_int_equal(sf_policy_put(&policy, &source), 0);
-	fd = mkstemp(name); /* the administrator's file: an empty one */
+	fd = mkstemp(name); /* the administrator's file: nothing in it */
 	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "\n", 1), 1);
 	text = sf_managed_text(&policy, 0);
 	assert_int_equal(sf_managed_check(name, text, 0, &read, &err), 0);
 	close(fd);

@@ -20,7 +20,7 @@ static int with_main_file(void **state)
 	(void)state;
 	if (tree_setup(state))
 		return -1;
-	tree_file("/main.conf", "");
+	tree_file("/main.conf", "\n");
 	snprintf(main_file, sizeof(main_file), "%s/main.conf", tree_root);
 	return 0;
 }
@@ -183,7 +183,7 @@ static void every_key(void **state)
 		{"action_hook", "off"},
 		{"action_quarantine", "critical"},
 		{"action_dry_run", "yes"},
-		{"hook", "/a b/\"\\$\x01\xff"},
+		{"hook", "/a b/\"\\$\xff"},
 		{"hook_user", "a$b\\c"},
 		{"hook_timeout", "600"},
 		{"quarantine_time", "60"},
@@ -326,8 +326,8 @@ static void the_whole_policy(void **state)
 
 	(void)state;
 	sf_policy_init(&policy);
-	assert_int_equal(
-		sf_key_set(&policy, &sf_keys[sf_key_find("state_dir")], "/a b#\"$\n", NULL), 0);
+	assert_int_equal(sf_key_set(&policy, &sf_keys[sf_key_find("state_dir")], "/a b#\"$", NULL),
+			 0);
 	e = entry_of(SF_ENTRY_ALLOW_USER, "root");
 	e.managed = 0;
 	e.expires = 5; /* over, but it is a record */
@@ -336,7 +336,7 @@ static void the_whole_policy(void **state)
 	tree_file("/whole.conf", text);
 	assert_int_equal(sf_config_load_with(tree_path("/whole.conf"), "/nonexistent", &back, &err),
 			 0);
-	assert_string_equal(back.state_dir, "/a b#\"$\n");
+	assert_string_equal(back.state_dir, "/a b#\"$");
 	assert_int_equal(back.entry_count, 1);
 	assert_same_entry(&policy.entries[0], &back.entries[0]);
 	again = sf_policy_text(&back);

@@ -25,7 +25,7 @@ static int add_baseline_row(void *context, const struct sf_hour *hour)
 
 	if (!b->since)
 		b->since = hour->hour;
-	if (b->count == SF_BASELINE_DAYS * 24)
+	if (b->count == sizeof(b->rows) / sizeof(b->rows[0]))
 		return 1;
 	b->rows[b->count].hour = hour->hour;
 	b->rows[b->count++].fenced = hour->fenced;
@@ -203,6 +203,7 @@ static void add_figure(struct line *line, const char *key, uint64_t value)
 	char name[32];
 
 	snprintf(name, sizeof(name), " %s=", key);
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a prefix is compared */
 	if (strstr(line->text, name) || !strncmp(line->text, name + 1, strlen(name + 1)) ||
 	    line->used >= sizeof(line->text))
 		return;

@@ -40,18 +40,33 @@ static void tell_failure(struct daemon *d, const struct sf_error *err)
 	daemon_alert(d, LOG_ERR, "gateway_broken", "text=\"%s\"", text);
 }
 
+/* Nobody but an administrator can do that; whoever it was should read it. */
+static void tell_restored(struct daemon *d, const struct sf_gateway_restored *restored)
+{
+	char name[4 * IF_NAMESIZE];
+
+	sf_escape_string(restored->first, name, sizeof(name));
+	daemon_alert(d, LOG_WARNING, "gateway_restored",
+		     "count=%zu interface=\"%s\" text=\"our programs had been taken off: they are "
+		     "there again\"",
+		     restored->count, name);
+}
+
 /* 0: done, or nothing to do; -EAGAIN: a command is at work. */
 static int refresh(struct daemon *d)
 {
 	struct sf_error err = {.code = 0};
+	struct sf_gateway_restored restored;
 	_cleanup_close_ int lock = sf_lock(d->policy.state_dir, "lock", 0, NULL);
 
 	if (lock < 0)
 		return -EAGAIN;
-	if (sf_gateway_refresh(&d->policy, &err))
+	if (sf_gateway_refresh(&d->policy, &restored, &err))
 		tell_failure(d, &err);
 	else
 		d->customers_told = 0;
+	if (restored.count)
+		tell_restored(d, &restored);
 	return 0;
 }
 

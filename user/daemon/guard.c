@@ -227,8 +227,10 @@ void guard_tick(struct daemon *d)
 		int64_t pause = (cpu_ns() - before) * 5000;
 
 		d->next_whole_ns = now + (pause > LOOK_INTERVAL_NS ? pause : LOOK_INTERVAL_NS);
-		malloc_trim(0);
 	}
+	/* What a large policy took to be compared is the system's again. */
+	if (whole)
+		malloc_trim(0);
 }
 
 void guard_start(struct daemon *d)

@@ -113,7 +113,7 @@ static int load_policy(struct daemon *d, struct sf_error *err)
 
 static int run(struct daemon *d, struct sf_error *err)
 {
-	int ret = load_policy(d, err);
+	int ret = load_policy(d, err), guarding = 0;
 
 	if (ret)
 		return ret;
@@ -133,9 +133,11 @@ static int run(struct daemon *d, struct sf_error *err)
 	ret = denials_start(d);
 	if (ret >= 0)
 		ret = census_start(d);
-	guard_start(d);
-	if (ret >= 0)
+	if (ret >= 0) {
+		guard_start(d);
+		guarding = 1;
 		ret = upkeep_start(d);
+	}
 	if (ret >= 0) {
 		daemon_alert(d, LOG_INFO, "started", "mode=%s", sf_mode_name(d->policy.mode));
 		guard_tick(d);
@@ -145,7 +147,8 @@ static int run(struct daemon *d, struct sf_error *err)
 	sd_notify(0, "STOPPING=1");
 	daemon_alert(d, LOG_INFO, "stopped", "mode=%s", sf_mode_name(d->policy.mode));
 	upkeep_stop(d);
-	guard_stop(d);
+	if (guarding)
+		guard_stop(d);
 	census_stop(d);
 	denials_stop(d);
 	state_stop(d);

@@ -34,7 +34,7 @@ static void apply_again(struct daemon *d)
 	guard_tick(d);
 }
 
-static int speaks_of_links(const char *buffer, size_t size)
+static int speaks_of_links(const char *buffer, ssize_t size)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)buffer;
 
@@ -56,7 +56,7 @@ static int on_addresses(sd_event_source *source, int fd, uint32_t events, void *
 	/* What changed is not read from the messages: they may be lost. All are listed anew. */
 	do {
 		n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-		links |= n > 0 ? speaks_of_links(buffer, (size_t)n) : n < 0 && errno == ENOBUFS;
+		links |= n > 0 ? speaks_of_links(buffer, n) : n < 0 && errno == ENOBUFS;
 	} while (n > 0 || (n < 0 && (errno == ENOBUFS || errno == EINTR)));
 	/* First: a new interface may carry packets by now. */
 	if (links)

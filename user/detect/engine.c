@@ -125,10 +125,12 @@ static void tell(struct sf_engine *e, enum sf_rule rule, int raised, const struc
 static void raise_alarm(struct sf_engine *e, struct sf_state *s, enum sf_rule rule,
 			const struct sf_tally *tally, const struct sf_finding_of_rule *finding)
 {
-	if (s->raised >> rule & 1 || (s->when[rule] && e->now - s->when[rule] < e->limits.cooldown))
+	uint32_t before = sf_state_when(s, (int)rule);
+
+	if (s->raised >> rule & 1 || (before && e->now - before < e->limits.cooldown))
 		return;
+	sf_state_set_when(s, (int)rule, e->now);
 	s->raised = (uint16_t)(s->raised | 1u << rule);
-	s->when[rule] = e->now;
 	e->raised++;
 	tell(e, rule, 1, tally, finding, e->now);
 }
@@ -136,12 +138,12 @@ static void raise_alarm(struct sf_engine *e, struct sf_state *s, enum sf_rule ru
 static void clear_alarm(struct sf_engine *e, struct sf_state *s, enum sf_rule rule,
 			const struct sf_tally *tally, const struct sf_finding_of_rule *finding)
 {
-	uint32_t since = s->when[rule];
+	uint32_t since = sf_state_when(s, (int)rule);
 
 	if (!(s->raised >> rule & 1))
 		return;
+	sf_state_set_when(s, (int)rule, e->now);
 	s->raised = (uint16_t)(s->raised & ~(1u << rule));
-	s->when[rule] = e->now;
 	e->raised--;
 	tell(e, rule, 0, tally, finding, since);
 }
@@ -201,7 +203,11 @@ static void take_earlier(struct sf_engine *e, struct sf_state *s, const struct s
 
 		if (ago == SF_NEVER_AGO)
 			continue;
-		s->when[rule] = ago < e->now ? e->now - ago : 1;
+		if (rule == SF_RULE_FIRST && !(earlier.raised >> rule & 1)) {
+			s->flags |= SF_STATE_FIRST; /* once is all: when does not matter */
+			continue;
+		}
+		sf_state_set_when(s, rule, ago < e->now ? e->now - ago : 1);
 		if (!(earlier.raised >> rule & 1))
 			continue;
 		s->raised = (uint16_t)(s->raised | 1u << rule);
@@ -248,11 +254,12 @@ static void first_look(struct sf_engine *e, struct sf_state *s, const struct sf_
 }
 
 /* Half hours as the sketches have them, so that answers and destinations are of the same time. */
-static void follow_halves(struct sf_state *s, uint32_t half)
+static void follow_halves(struct sf_state *s, uint16_t half)
 {
 	if (half == s->half)
 		return;
-	s->answered_before[0] = half == s->half + 1 ? s->answered_before[1] : (uint32_t)s->answered;
+	s->answered_before[0] =
+		half == (uint16_t)(s->half + 1) ? s->answered_before[1] : (uint32_t)s->answered;
 	s->answered_before[1] = (uint32_t)s->answered;
 	s->half = half;
 }
@@ -286,7 +293,7 @@ static void follow(struct sf_engine *e, struct sf_state *s, const struct sf_tall
 		s->answered_before[0] = s->answered_before[1] = 0;
 		s->failed_hour = s->failed_day = 0;
 	}
-	follow_halves(s, (uint32_t)(now / SF_SKETCH_SECONDS));
+	follow_halves(s, (uint16_t)(now / SF_SKETCH_SECONDS));
 	if (t->fenced > s->fenced) {
 		sf_hour_add(&s->hour, e->now, t->fenced - s->fenced);
 		s->seen = e->now;
@@ -304,7 +311,7 @@ static void ask_history(struct sf_engine *e, struct sf_state *s, const struct sf
 {
 	const struct sf_tally *t = view->tally;
 	struct sf_baseline baseline = {.known = 0};
-	uint32_t hour = (uint32_t)(wall / SECONDS_OF_HOUR);
+	uint16_t hour = (uint16_t)(wall / SECONDS_OF_HOUR);
 	int is_crowded =
 		s->flags & SF_STATE_NEW && e->limits.crowd && view->crowd >= e->limits.crowd;
 
@@ -315,11 +322,11 @@ static void ask_history(struct sf_engine *e, struct sf_state *s, const struct sf
 	s->baseline_hour = hour;
 	s->flags |= SF_STATE_ASKED;
 	s->flags = (uint8_t)(s->flags & ~SF_STATE_KNOWN);
-	if (!baseline.known)
+	if (!baseline.known || !sf_state_more(s))
 		return;
 	s->flags = (uint8_t)((s->flags & ~SF_STATE_NEW) | SF_STATE_KNOWN);
-	s->hour_limit = (float)baseline.hour_limit;
-	s->day_limit = (float)baseline.day_limit;
+	s->more->hour_limit = (float)baseline.hour_limit;
+	s->more->day_limit = (float)baseline.day_limit;
 }
 
 void sf_engine_look(struct sf_engine *e, const struct sf_tally *tally, int64_t now, int64_t wall)
@@ -398,7 +405,7 @@ static int is_over(const struct sf_engine *e, const struct sf_state *s, int rule
 		return quiet >= SF_WINDOW_SECONDS;
 	case SF_RULE_FIRST:
 	case SF_RULE_OTHER_PORT:
-		return e->now - s->when[rule] >= SECONDS_OF_HOUR;
+		return e->now - sf_state_when(s, rule) >= SECONDS_OF_HOUR;
 	default:
 		return quiet >= SECONDS_OF_HOUR;
 	}

@@ -69,7 +69,7 @@ void sf_rule_first(const struct sf_view *view, struct sf_finding_of_rule *out)
 		return;
 	out->value = (double)view->tally->fenced;
 	out->limit = 1;
-	out->verdict = view->state->when[SF_RULE_FIRST] ? SF_VERDICT_HOLD : SF_VERDICT_RAISE;
+	out->verdict = view->state->flags & SF_STATE_FIRST ? SF_VERDICT_HOLD : SF_VERDICT_RAISE;
 	snprintf(out->evidence, sizeof(out->evidence), "count=%llu distinct=%.0f",
 		 (unsigned long long)view->tally->fenced, view->tally->distinct);
 }

@@ -17,6 +17,7 @@ int sf_places_init(struct sf_places *p, size_t most)
 		.newest = SF_NOBODY,
 		.oldest = SF_NOBODY,
 	};
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): places for pointers */
 	p->chunk = calloc((most + CHUNK - 1) / CHUNK, sizeof(*p->chunk));
 	p->bucket = malloc(p->buckets * sizeof(*p->bucket));
 	if (!p->chunk || !p->bucket) {
@@ -31,9 +32,12 @@ int sf_places_init(struct sf_places *p, size_t most)
 
 void sf_places_free(struct sf_places *p)
 {
-	if (p->chunk)
+	if (p->chunk) {
+		for (uint32_t i = 0; i < p->used; i++)
+			free(sf_places_at(p, i)->more);
 		for (uint32_t i = 0; i < (p->most + CHUNK - 1) / CHUNK; i++)
 			free(p->chunk[i]);
+	}
 	free(p->chunk);
 	free(p->bucket);
 	*p = (struct sf_places){.chunk = NULL};
@@ -125,7 +129,7 @@ static void unlink_bucket(struct sf_places *p, const struct sf_state *s, uint32_
 /* Twice the buckets; without memory for them the chains only get longer. */
 static void grow_buckets(struct sf_places *p)
 {
-	uint32_t *more = malloc(2 * p->buckets * sizeof(*more));
+	uint32_t *more = malloc(sizeof(*more) * 2 * p->buckets);
 
 	if (!more)
 		return;
@@ -164,6 +168,7 @@ void sf_places_enter(struct sf_places *p, struct sf_state *s, const struct sf_wh
 		place = p->oldest;
 		unlink_bucket(p, s, place);
 		unlink_activity(p, s);
+		free(s->more);
 	} else {
 		if (p->used >= p->buckets)
 			grow_buckets(p);

@@ -26,8 +26,8 @@ int sf_is_stranger(const struct sf_tally *tally)
 static double usual(const struct sf_view *view, double limit)
 {
 	if (limit > 0 && sf_is_stranger(view->tally) && view->state->flags & SF_STATE_KNOWN &&
-	    view->state->hour_limit > limit)
-		return view->state->hour_limit;
+	    view->state->more->hour_limit > limit)
+		return view->state->more->hour_limit;
 	return limit;
 }
 

@@ -24,9 +24,16 @@ struct sf_hour_ring {
 
 #define SF_STATE_USED  1  /* the place is taken */
 #define SF_STATE_NEW   2  /* never known to speak SMTP before the first look */
-#define SF_STATE_ASKED 4  /* baseline_hour and what follows are set */
-#define SF_STATE_KNOWN 8  /* its history is enough for limits of its own */
+#define SF_STATE_ASKED 4  /* baseline_hour is set */
+#define SF_STATE_KNOWN 8  /* its history is enough for limits of its own: more->*_limit */
 #define SF_STATE_TAKEN 16 /* alarms were taken over from an engine before this one */
+#define SF_STATE_FIRST 32 /* its first SMTP was told, by this engine or one before it */
+
+/* What few senders need: those with a history of their own, or more alarms than the first. */
+struct sf_state_more {
+	float hour_limit, day_limit;
+	uint32_t when[SF_RULE_COUNT]; /* raised: since; else: when it was over; 0: never */
+};
 
 /* One sender. 65,536 of them must fit into a daemon of 16 MiB. Times: seconds, engine's count. */
 struct sf_state {
@@ -38,17 +45,16 @@ struct sf_state {
 	uint32_t next, newer, older; /* places: same bucket, order of activity */
 	uint32_t begun, seen;	     /* first look, last activity */
 	struct sf_hour_ring hour;
-	uint32_t half;		     /* half hour of the last look, as the sketches have it */
+	uint16_t half;		     /* half hour of the last look, as the sketches have it, */
+	uint16_t baseline_hour;	     /* and the wall clock's hour of the last question: 16 bits */
 	uint32_t answered_before[2]; /* low 32 bits of answered: a half hour ago, at its start */
 	float walk;		     /* the sequential test: log likelihood ratio, */
 	uint32_t good, bad;	     /* and the outcomes that led there */
 	uint32_t wall_hour; /* of the wall clock, UTC; low 32 bits of failed when it began, */
 	uint32_t failed_hour, failed_day; /* and when its day began */
-	uint32_t baseline_hour;
-	float hour_limit, day_limit;
-	uint32_t when[SF_RULE_COUNT]; /* raised: since; else: when it was over; 0: never */
+	struct sf_state_more *more;	  /* or NULL */
 };
-_Static_assert(sizeof(struct sf_state) <= 200, "65,536 senders must fit into 16 MiB");
+_Static_assert(sizeof(struct sf_state) <= 136, "65,536 senders must fit into 16 MiB");
 _Static_assert(SF_RULE_COUNT <= 16, "sf_state.raised has 16 bits");
 
 /* One look: everything that a rule may use. */
@@ -82,6 +88,12 @@ typedef void (*sf_rule_fn)(const struct sf_view *view, struct sf_finding_of_rule
 enum sf_verdict sf_against(double value, double limit);
 /* Nobody vouches for it: no list, no role. Only for those absence of history is evidence. */
 int sf_is_stranger(const struct sf_tally *tally);
+
+/* when.c: made where it is first needed; NULL: no memory. It goes with its place. */
+struct sf_state_more *sf_state_more(struct sf_state *s);
+/* As struct sf_state_more has it. Set before the bit of `raised` is. */
+uint32_t sf_state_when(const struct sf_state *s, int rule);
+void sf_state_set_when(struct sf_state *s, int rule, uint32_t now);
 
 /* hours.c */
 void sf_hour_add(struct sf_hour_ring *ring, uint32_t now, uint64_t count);

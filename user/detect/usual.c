@@ -19,11 +19,13 @@ void sf_rule_history(const struct sf_view *view, struct sf_finding_of_rule *out)
 	const struct sf_tally *t = view->tally;
 	const struct sf_state *s = view->state;
 	int is_limited = t->warn || t->act;
-	double hour_limit = (double)s->hour_limit, day_limit = (double)s->day_limit;
+	double hour_limit, day_limit;
 	enum sf_verdict hour, day;
 
 	if (!(s->flags & SF_STATE_KNOWN))
 		return;
+	hour_limit = (double)s->more->hour_limit;
+	day_limit = (double)s->more->day_limit;
 	if (hour_limit < STRANGER_LEAST)
 		hour_limit = STRANGER_LEAST;
 	if (day_limit < STRANGER_LEAST)
