@@ -2,19 +2,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The guest's first process (see machine.py): mount the host's root under a throw-away overlay,
 # then run /command in it and say how it ended.
+# shellcheck shell=dash disable=SC2154,SC1091 # /places says where things are
 bb=/bin/busybox
 need() { "$@" || { echo "init: failed: $*"; $bb poweroff -f; }; }
 
 $bb mount -t devtmpfs dev /dev
-exec </dev/null >/dev/ttyS0 2>&1
+. /places
+exec </dev/null >/dev/console 2>&1
 while read -r module; do
 	need $bb insmod "/modules/$module"
 done </modules/order
+tries=100	# the device may come a moment after its module
+while [ ! -e "$output" ] && [ $((tries -= 1)) -gt 0 ]; do $bb sleep 0.1; done
+exec >"$output" 2>&1
 need $bb mount -t virtiofs -o ro root /lower
 need $bb mount -t tmpfs -o size=75%,mode=755 tmpfs /upper
 $bb mkdir /upper/data /upper/work
-need $bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root
+need $bb mount -t overlay -o "lowerdir=/lower$guest_root,upperdir=/upper/data,workdir=/upper/work" overlay /root
 
+for directory in $shared; do	# what a root of its own has in common with the host
+	$bb mkdir -p "/root$directory"
+	need $bb mount -o bind "/lower$directory" "/root$directory"
+done
 need $bb mount -t devtmpfs dev /root/dev
 $bb mkdir -p /root/dev/pts /root/dev/shm /root/dev/net
 $bb mknod /root/dev/net/tun c 10 200	# opened, it loads its module
@@ -29,7 +38,6 @@ need $bb mount -t tmpfs -o mode=755 run /root/run
 need $bb mount -t tmpfs -o mode=1777 tmp /root/tmp
 
 # Modules on demand, from the kernel's package; the machine itself may have no modprobe.
-. /places
 $bb mkdir -p /root/lib/modules /root/run/vm
 $bb ln -s "$modules/lib/modules/$($bb uname -r)" "/root/lib/modules/$($bb uname -r)"
 printf '#!%s sh\nexec %s modprobe "$@"\n' "$busybox" "$busybox" >/root/run/vm/modprobe

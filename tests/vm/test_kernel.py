@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What another kernel could make different: loading, identity, texts, errno, and going away; the
-packet programs, which need more than the fence does, and what is said where they can't be."""
+"""The fence under another kernel, in one lab at the root of the cgroups: what the loader chose,
+every way to connect, identity, rights, texts, what the daemon mends, what stood before, the end."""
 
+import json
 import os
 import platform
-import re
-import subprocess
 import time
 
 import kernel
-import netns
-from census import count_on, flood, source, sources, spare_link
 from cgroups import v2_root
 from checks import denied, in_force, not_in_force, passes
-from lab import BUILD, CLIENT, WORLD4, WORLD6, Skip, until
+from lab import CLIENT, WORLD4, WORLD6, until
+from netns import EXTRA4
+from series import series
+from test_open import Held, answer, far_ends
 
 RELEASE = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
 HAS_CAS = RELEASE >= (5, 12)        # compare-and-swap in programs: census, backstop, gateway
-OTHER_TC = os.path.join(BUILD, "tests", "other_tc.bpf.o")
 TC = "tcx" if RELEASE >= (6, 6) else "clsact"
 
 
@@ -26,18 +25,24 @@ def programs():
             if p.get("name", "").startswith("smtpfence_")]
 
 
-def on(lab):
+def on(lab, *args):
     """At /, as on a host: the guest is ours alone."""
     lab.conf.keys["cgroup_root"] = "/"
     lab.root_path = v2_root()
-    return lab.on()
+    lab.stands = True
+    return lab.on(*args)
 
 
-def shares_its_word():
-    """Has a socket here one word for its cgroup and for net_cls's number?"""
-    types = subprocess.run(["bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format",
-                            "c"], capture_output=True, text=True, timeout=60).stdout
-    return "cgroup *" not in types.split("\nstruct sock_cgroup_data {")[1].split("\n};")[0]
+def standing(lab):
+    """Once in a series."""
+    if not getattr(lab, "stands", False):
+        on(lab)
+
+
+def apply(lab):
+    lab.conf.write()
+    done = lab.fence("apply")
+    assert done.code == 0, done
 
 
 def rodata(lab):
@@ -53,7 +58,7 @@ def rodata(lab):
 
 
 def test_the_loader_takes_the_best_that_the_kernel_has(lab):
-    on(lab)
+    standing(lab)
     chosen = rodata(lab)
     wanted = {"typed_pointers": int(RELEASE >= (5, 15)), "can_set_errno": int(RELEASE >= (5, 18)),
               "capture_texts": 1, "can_mark": 1}
@@ -62,62 +67,69 @@ def test_the_loader_takes_the_best_that_the_kernel_has(lab):
     in_force(lab)
     lab.fence("apply")          # IPv6 may have given the interface one more address meanwhile
     assert lab.fence("status").code == 0, lab.fence("status")
-    lab.fence("off")
-    # a closed link goes asynchronously on 5.10
-    assert until(lambda: not programs(), 2), programs()
-    assert not kernel.pins(lab) and not kernel.connect_links(lab)
-    not_in_force(lab)
 
 
 def test_ways_and_addresses(lab):
+    standing(lab)
     ways = ["connect", "mptcp", "tfo-sendto", "tfo-connect", "uring-async"]
-    if lab.connect(lab.web, "mptcp")["errno"] == "EPROTONOSUPPORT":
+    if lab.connect(lab.web, "mptcp", port=26).get("errno") == "EPROTONOSUPPORT":
         print("# this kernel has no MPTCP", flush=True)
         ways.remove("mptcp")
-    on(lab)
-    for dst in (WORLD4, WORLD6, "::ffff:" + WORLD4):
-        for how in ways:
+    for dst, some in ((WORLD4, ways), (WORLD6, ways[:2]), ("::ffff:" + WORLD4, ways[:2])):
+        for how in some:
             denied(lab, lab.web, how, dst=dst)
             passes(lab, lab.mta, how, dst=dst)
 
 
 def test_sockets_that_change_places(lab):
-    on(lab)
+    standing(lab)
+    before = lab.status()["counters"]["by_reason"]
     for options in (dict(cgroup=lab.web, scm_from=lab.mta), dict(cgroup=lab.mta, move=lab.web),
                     dict(cgroup=lab.mta, inherit=lab.web), dict(cgroup=lab.web, move=lab.mta),
                     dict(cgroup=lab.mta, clone_into=lab.web),
                     dict(cgroup=lab.mta, uid=33, gid=33)):
         denied(lab, options.pop("cgroup"), **options)
-    reasons = lab.status()["counters"]["by_reason"]
-    assert reasons["socket_moved"] >= 5 and reasons["mail_user"] == 1, reasons
+    after = lab.status()["counters"]["by_reason"]
+    grown = {reason: after[reason] - before.get(reason, 0) for reason in after}
+    assert grown["socket_moved"] == 5 and grown["mail_user"] == 1, (before, after)
+
+
+def test_rights_and_quarantine(lab):
+    """Every kind of table that decides: by uid, gid, network, cgroup; each with a neighbour."""
+    standing(lab)
+    lab.conf.section("allow_user", "1001", ports=[587]).section("allow_group", "1003")
+    lab.conf.section("allow_net", "203.0.113.0/29", ports=[587])
+    lab.conf.section("exempt", lab.root + "/free")
+    apply(lab)
+    passes(lab, lab.web, port=587, uid=1001)
+    denied(lab, lab.web, port=25, uid=1001)
+    passes(lab, lab.web, uid=1003, gid=1003)
+    passes(lab, lab.web, port=587, dst=EXTRA4[0])
+    denied(lab, lab.web, port=587, dst=EXTRA4[8])
+    free = lab.cgroup("free/site")      # entered by the program on cgroup_mkdir
+    passes(lab, free)
+    for kind, value, who in (("user", "1003", dict(cgroup=lab.web, uid=1003, gid=1003)),
+                             ("cgroup", free.name, dict(cgroup=free))):
+        assert lab.fence("quarantine", kind, value).code == 0
+        denied(lab, **who)
+        assert lab.fence("remove", "quarantine", kind, value).code == 0
+        passes(lab, **who)
 
 
 def test_cgroups_made_again(lab):
     again = lab.cgroup("again")
-    lab.conf.drop("mail").section("mail", again.name)
-    on(lab)
+    lab.conf.section("mail", again.name)
+    standing(lab)
+    apply(lab)
     again.remove()
-    answer = lab.connect(None, "remake", clone_into=again, count=50, timeout=60)
-    assert answer["counts"] == {"OK": 50}, answer
-
-
-def test_events_say_who(lab):
-    on(lab)
-    lab.daemon()
-    cwd = f"{lab.dir}/site"
-    os.mkdir(cwd)
-    os.chmod(cwd, 0o755)
-    denied(lab, lab.web, uid=33, gid=33, cwd=cwd)
-    events = until(lambda: lab.json("events"), 10)
-    event = events[0] if isinstance(events, list) else events
-    assert event["exe"] == CLIENT and event["cwd"] == cwd, event
-    assert event["cgroup"] == lab.web.name and event["uid"] == 33, event
-    assert "--dst" in str(event.get("cmdline", "")), event
+    made = lab.connect(None, "remake", clone_into=again, count=30, timeout=60)
+    assert made["counts"] == {"OK": 30}, made
 
 
 def test_an_errno_that_the_kernel_may_lack(lab):
+    standing(lab)
     lab.conf.keys["errno"] = "ECONNREFUSED"
-    on(lab)
+    apply(lab)
     if RELEASE >= (5, 18):
         denied(lab, lab.web, errno="ECONNREFUSED")
         # the host's own link-local address may have come meanwhile
@@ -127,178 +139,88 @@ def test_an_errno_that_the_kernel_may_lack(lab):
         denied(lab, lab.web, errno="EPERM")
         done = lab.fence("status")
         assert done.code == 4 and "errno" in done.out, done
+    lab.conf.keys["errno"] = "EPERM"
+    apply(lab)
+
+
+def test_status_believes_the_kernel(lab):
+    """Spoiled tables, and links that somebody detached."""
+    standing(lab)
+    for name, spoil in (("roles", kernel.empty_map), ("settings", kernel.zero_map)):
+        spoil(lab, name)
+        assert lab.fence("status").code in (3, 4), name
+        apply(lab)
+        in_force(lab)
+    assert kernel.detach_links(lab) == 2
+    not_in_force(lab)
+    assert lab.fence("status").code == 3 and lab.status()["enforcing"] is False
+    on(lab)
+    in_force(lab)
+
+
+def test_events_say_who(lab):
+    standing(lab)
+    lab.daemon()
+    cwd = f"{lab.dir}/site"
+    os.mkdir(cwd)
+    os.chmod(cwd, 0o755)
+    denied(lab, lab.web, uid=77, gid=77, cwd=cwd)
+    event = until(lambda: [e for e in events(lab) if e["uid"] == 77], 10)[0]
+    assert event["exe"] == CLIENT and event["cwd"] == cwd, event
+    assert event["cgroup"] == lab.web.name and event["uid"] == 77, event
+    assert "--dst" in str(event.get("cmdline", "")), event
+    assert lab.log.wait(r"ALERT .*rule=attempt .*uid=77\b", 20), lab.log.lines()
+
+
+def events(lab):
+    """`events --json` prints one object a line."""
+    return [json.loads(line) for line in lab.fence("--json", "events").out.splitlines()]
 
 
 def test_the_daemon_mends_a_detached_link(lab):
-    on(lab)
-    lab.daemon()
+    standing(lab)
+    if not lab.log.wait("rule=started", 0):
+        lab.daemon()
     kernel.detach_links(lab)
     start = time.monotonic()
     assert until(lambda: lab.connect(lab.web).get("errno") == "EPERM", 60), \
-        f"not mended: {lab.log.lines()} {lab.fence('status')} {open(lab.dir + '/daemon.err').read()}"
+        (lab.log.lines(), lab.fence("status"), open(lab.dir + "/daemon.err").read())
     print(f"# mended after {time.monotonic() - start:.1f} s", flush=True)
     in_force(lab)
 
 
-# ---- packet programs ----
-
-def packet_policy(lab, **keys):
-    """An uplink and a customer's interface, cu-a, with nobody behind it."""
-    spare_link(lab, "cu-a", "cu-b")
-    lab.conf.keys.update(uplinks=["up0"], customers=["cu-a"], mail_hosts=["10.9.4.2/32"], **keys)
-
-
-def attached(lab):
-    """{(hook, interface)} that status sees in the kernel, the fence's own left out."""
-    return {(one["hook"], one["target"]) for one in lab.status()["attached"]
-            if not one["hook"].startswith("c")}
-
-
-def test_packet_programs_are_attached_or_their_lack_is_told(lab):
-    packet_policy(lab)
-    done = on(lab)
-    missing = [line for line in done.err.splitlines() if re.search("not counted|not all cust", line)]
-    in_force(lab)
-    status = lab.fence("status")
-    if HAS_CAS:
-        assert not done.err and status.code == 0, (done, status)
-        assert attached(lab) == {("egress", "up0"), ("ingress", "up0"), ("gateway", "cu-a")}
-        assert status.out.count(f"({TC})") == 2, status     # egress, gateway
-        assert source(lab, netns.HOST4)["syn"] == 1, sources(lab)
-        return
-    # Told once each, what is missing and since when; nothing else; what works is not in doubt.
-    assert len(missing) == len(done.err.splitlines()) == 2, done
-    assert all("5.12" in line for line in missing), missing
-    assert status.code == 4 and lab.status()["enforcing"] is True, status
-    for name in ("uplink up0", "customer cu-a"):
-        assert len(re.findall(name, status.out)) == 1, f"{name}: {status.out}"
-    assert not attached(lab), attached(lab)
-    assert lab.fence("apply").code == 0
-    in_force(lab)
-    assert lab.fence("off").code == 0 and not kernel.pins(lab), kernel.pins(lab)
-
-
-def cpu_seconds(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_the_daemon_does_not_go_on_about_a_lack(lab):
-    """15 s: two of its looks at the uplinks and customers, some at the fence."""
-    packet_policy(lab)
-    on(lab)
-    proc = lab.daemon()
-    time.sleep(3)
-    before = cpu_seconds(proc.pid)
-    time.sleep(12)
-    spent = cpu_seconds(proc.pid) - before
-    lines = lab.log.lines()
-    print(f"# the daemon used {spent:.2f} s of CPU in 12 s, and said: {lines}", flush=True)
-    assert spent < 3, f"{spent} s of CPU in 12 s"
-    told = [line for line in lines if re.search("rule=(census|gateway|fence)_", line)]
-    assert not [line for line in told if "fence_broken" in line], "the fence is whole"
-    assert len(told) <= (0 if HAS_CAS else 2), told
-    in_force(lab)
-
-
-# ---- clsact: where there is no TCX, and beside it where others still use it ----
-
-def filters(lab, interface):
-    """[(direction, preference, handle, program)] of the interface, in their order."""
-    return [(way, int(pref), int(handle, 16), name) for way in ("ingress", "egress")
-            for pref, handle, name in re.findall(
-                r"pref (\d+) bpf .*?handle 0x([0-9a-f]+) (\S+)",
-                netns.sh("tc", "-n", lab.host, "filter", "show", "dev", interface, way))]
-
-
-def test_ours_among_others_filters(lab):
-    """Attached, exchanged, swept and taken off with a filter of somebody else beside it."""
-    if not HAS_CAS:
-        raise Skip("no packet programs before Linux 5.12")
-    lab.conf.keys["cgroup_root"] = "/"
-    lab.root_path = v2_root()
-    spare_link(lab)
-    netns.sh("tc", "-n", lab.host, "qdisc", "add", "dev", "fl0", "clsact")
-    for way in ("ingress", "egress"):
-        netns.sh("tc", "-n", lab.host, "filter", "add", "dev", "fl0", way, "pref", "7", "bpf", "da",
-                 "obj", OTHER_TC, "sec", "tc")
-    theirs = filters(lab, "fl0")
-    assert len(theirs) == 2, theirs
-    count_on(lab, "fl0", "up0", mode="yes")
-    ours = [f for f in filters(lab, "fl0") if f not in theirs]
-    if TC == "clsact":
-        assert [(way, pref, handle) for way, pref, handle, _ in ours] == \
-            [("ingress", 0x5346, 0x5346), ("egress", 0x5346, 0x5346)], ours
-        assert all("smtpfence_" in name for *_, name in ours), ours
-    else:
-        assert not ours, ours
-    flood(lab, src="192.0.2.1", each=10, cgroup=lab.mta)
-    assert lab.fence("on").code == 0        # exchanged
-    flood(lab, src="192.0.2.1", each=10, sport=9000, cgroup=lab.mta)
-    assert sources(lab)["192.0.2.1"]["syn"] == 20
-    assert len(filters(lab, "fl0")) == len(theirs) + len(ours)
-    assert lab.fence("status").code == 0, lab.fence("status")
-    lab.conf.keys["uplinks"] = ["up0"]      # swept
-    lab.conf.write()
-    assert lab.fence("apply").code == 0 and filters(lab, "fl0") == theirs, filters(lab, "fl0")
+def test_what_stood_before_is_ended(lab):
+    """By SOCK_DESTROY: it serves where bpf_sock_destroy is missing (before 6.5) as everywhere."""
+    standing(lab)
     assert lab.fence("off").code == 0
-    assert not filters(lab, "up0") and not kernel.pins(lab)
-    assert filters(lab, "fl0") == theirs, filters(lab, "fl0")
+    lab.stands = False
+    ends = [Held(lab, lab.web), Held(lab, lab.web, WORLD6, 465)]
+    stays = [Held(lab, lab.mta), Held(lab, lab.web, port=80)]
+    found, said = answer(lab, "--kill")
+    lab.stands = True
+    assert far_ends(found) == sorted([(WORLD4, 25), (WORLD6, 465)]), found
+    assert found["ended"] == 2 and found["complete"], (found, said)
+    for one in ends:
+        one.ended()
+    for one in stays:
+        one.stands()
+    for one in ends + stays:
+        one.proc.kill()
 
 
-# ---- net_cls: before 5.15 its number shares a word with the socket's cgroup ----
-
-class NetCls:
-    """A net_cls v1 hierarchy in use: a class id written. On old kernels that is for ever."""
-
-    def __init__(self, lab):
-        self.path = f"{lab.dir}/net_cls"
-
-    def __enter__(self):
-        os.mkdir(self.path)
-        done = subprocess.run(["mount", "-t", "cgroup", "-o", "net_cls", "net_cls", self.path],
-                              capture_output=True, text=True, timeout=10)
-        if done.returncode:
-            raise Skip(f"no net_cls here: {done.stderr.strip()}")
-        os.mkdir(f"{self.path}/marked")
-        return self
-
-    def use(self):
-        with open(f"{self.path}/marked/net_cls.classid", "w") as f:
-            f.write("0x100001")
-
-    def __exit__(self, *_):
-        for _ in range(100):
-            try:
-                os.rmdir(f"{self.path}/marked")
-                break
-            except OSError:
-                time.sleep(0.05)
-        subprocess.run(["umount", self.path], capture_output=True, timeout=10)
+def test_off_leaves_nothing(lab):
+    standing(lab)
+    assert programs()
+    assert lab.fence("off").code == 0
+    # a closed link goes asynchronously on 5.10
+    assert until(lambda: not programs(), 5), programs()
+    assert not kernel.pins(lab) and not kernel.connect_links(lab)
+    not_in_force(lab)
+    lab.stands = False
 
 
-def test_net_cls_never_opens_the_fence(lab):
-    """The last one: where the word is shared, no socket shows its cgroup after this."""
-    shared = shares_its_word()
-    if shared:      # below / the kernel would not run our programs for such sockets
-        lab.conf.write()
-        done = lab.fence("on")
-        assert done.code == 2 and "net_cls" in done.err, done
-        lab.conf.keys["cgroup_root"] = "/"
-    with NetCls(lab) as net_cls:
-        on(lab)
-        in_force(lab)           # mounted, not used
-        net_cls.use()
-        denied_or_identified(lab, shared)
-    denied_or_identified(lab, shared)       # it outlives the mount
-
-
-def denied_or_identified(lab, hidden):
-    if not hidden:
-        return in_force(lab)
-    denied(lab, lab.web)
-    denied(lab, lab.mta)        # closed, and it says why
-    done = lab.fence("status")
-    assert done.code == 4 and "net_cls" in done.out, done
-    assert lab.status()["counters"]["by_reason"]["no_identity"] >= 2
-    return None
+series(test_the_loader_takes_the_best_that_the_kernel_has, test_ways_and_addresses,
+       test_sockets_that_change_places, test_rights_and_quarantine, test_cgroups_made_again,
+       test_an_errno_that_the_kernel_may_lack, test_status_believes_the_kernel,
+       test_events_say_who, test_the_daemon_mends_a_detached_link, test_what_stood_before_is_ended,
+       test_off_leaves_nothing)
