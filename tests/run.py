@@ -3,43 +3,36 @@
 """Runs the tests: unit binaries (build/tests/unit_*, cmocka), tests/bpf/test_*.py and
 tests/net/test_*.py.
 
-    tests/run.py [-l] [PATTERN...]     a pattern is part of a name, or a shell pattern
+    tests/run.py [-l] [-j N] [PATTERN...]     a pattern is part of a name, or a shell pattern
 
 Each of the latter runs in a process of its own, under a time limit, and gets a Lab when it takes an
-argument. What it leaves behind, this runner removes. The last line is exactly
+argument; two at once, for most of them wait most of the time. What one leaves behind, this runner
+removes. The last line is exactly
 "N passed, N failed, N skipped"; exit status 1 when something failed.
 """
 
 import argparse
-import ctypes
 import fnmatch
 import glob
 import importlib
 import inspect
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 import traceback
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = os.path.join(HERE, "net")
 BPF = os.path.join(HERE, "bpf")
 BUILD = os.environ.get("SMTPFENCE_BUILD", os.path.join(os.path.dirname(HERE), "build"))
-TIME_LIMIT = 60         # seconds a test; a test may set its own by @limits.seconds(N)
-GRACE = 10              # more, before it is killed
-PR_SET_PDEATHSIG = 1
 
 sys.path[:0] = [NET, BPF]
 sys.dont_write_bytecode = True
 import leftovers        # noqa: E402
-
-
-class OutOfTime(BaseException):
-    """Not an Exception: a test that catches those must not swallow it."""
+import process          # noqa: E402
+from process import TIME_LIMIT  # noqa: E402
 
 
 class Tally:
@@ -132,113 +125,45 @@ def discover(tally):
     return found
 
 
-def describe(error):
-    """The message, and where in the tests it happened."""
-    where = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if os.path.dirname(frame.filename) in (NET, BPF):
-            where += f" < {os.path.basename(frame.filename)}:{frame.lineno}"
-    text = str(error) or type(error).__name__
-    if not isinstance(error, (AssertionError, OutOfTime)):
-        text = f"{type(error).__name__}: {text}"
-    return f"{text} [{where[3:]}]"
+def tell(child, verdict, why, tally):
+    if verdict == "ok":
+        tally.ok(child.name, child.seconds)
+    elif verdict == "skip":
+        tally.skip(child.name, why)
+    else:
+        tally.fail(child.name, why)
 
 
-def body(function):
-    """In the child: ('ok' | 'FAIL' | 'skip', why)."""
-    def out_of_time(*_):
-        raise OutOfTime("over its time limit, or the run was ended")
-
-    signal.signal(signal.SIGALRM, out_of_time)
-    signal.signal(signal.SIGTERM, out_of_time)      # the runner was killed: clean up all the same
-    signal.alarm(getattr(function, "time_limit", TIME_LIMIT))
+def run_nets(tests, jobs, tally):
+    """Up to so many at once; those that are @limits.alone come last, each by itself."""
+    waiting = sorted(tests, key=lambda test: getattr(test[1], "alone", False))
+    running = []
     try:
-        if inspect.signature(function).parameters:
-            from lab import Lab
-            with Lab() as lab:
-                function(lab)
-        else:
-            function()
-        return "ok", ""
-    except unittest.SkipTest as why:
-        return "skip", str(why)
-    except (Exception, OutOfTime, SystemExit) as error:
-        return "FAIL", describe(error)
-
-
-def child(function, pipe):
-    """Never returns."""
-    os.setsid()         # so that all it started can be ended with it
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    try:
-        verdict, why = body(function)
-        text = f"{verdict} {why}".encode("utf-8", "backslashreplace")
-        while text:
-            text = text[os.write(pipe, text):]
+        while waiting or running:
+            while waiting and len(running) < (1 if getattr(waiting[0][1], "alone", False) else jobs):
+                running.append(process.Child(*waiting.pop(0)))
+            for child in list(running):
+                ended = child.poll()
+                if ended:
+                    running.remove(child)
+                    child.end()
+                    tell(child, *ended, tally)
+            time.sleep(0.01)
     finally:
-        os._exit(0)
+        for child in running:
+            child.end()
 
 
 def run_net(name, function, tally):
-    start = time.monotonic()
-    limit = getattr(function, "time_limit", TIME_LIMIT)
-    sys.stdout.flush()
-    read, write = os.pipe()
-    pid = os.fork()
-    if not pid:
-        child(function, write)
-    os.close(write)
-    try:
-        why = collect(pid, read, start + limit + GRACE)
-    finally:
-        clean_up(pid)
-    seconds = time.monotonic() - start
-    verdict, _, text = why.partition(" ")
-    if verdict == "ok":
-        tally.ok(name, seconds)
-    elif verdict == "skip":
-        tally.skip(name, text)
-    else:
-        tally.fail(name, text or "the test's process died without a word")
-
-
-def collect(pid, read, deadline):
-    """The child's verdict, or a failure of ours once the deadline is over."""
-    said = b""
-    os.set_blocking(read, False)
-    while time.monotonic() < deadline:
-        done, _ = os.waitpid(pid, os.WNOHANG)
-        try:
-            said += os.read(read, 1 << 20)
-        except BlockingIOError:
-            pass
-        if done:
-            try:
-                said += os.read(read, 1 << 20)
-            except BlockingIOError:
-                pass
-            os.close(read)
-            return said.decode("utf-8", "replace")
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(read)
-    return "FAIL killed: it did not end at its time limit"
-
-
-def clean_up(pid):
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    if not os.geteuid():
-        leftovers.remove(pid)
+    run_nets([(name, function)], 1, tally)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Run smtpfence's tests.")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     parser.add_argument("-l", "--list", action="store_true", help="only print the names")
+    parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N",
+                        help="tests at once (default: 2)")
     args = parser.parse_args()
     tally = Tally()
 
@@ -256,11 +181,11 @@ def main():
         run_unit(binary, tally)
     if wanted("docs", args.patterns):
         run_docs(tally)
-    for name, function in nets:
-        if os.geteuid():
+    if os.geteuid():
+        for name, _ in nets:
             tally.skip(name, "needs root: network namespaces and cgroups")
-        else:
-            run_net(name, function, tally)
+    else:
+        run_nets(nets, max(args.jobs, 1), tally)
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
     return 1 if tally.failed or not tally.passed else 0
 

@@ -8,10 +8,15 @@ import random
 import struct
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
-from scapy.all import (AH, GRE, ICMP, IP, IPv6, SCTP, TCP, UDP, ARP, Dot1AD, Dot1Q, Ether,  # noqa: E402
-                       ICMPv6EchoRequest, ICMPv6ND_NS, IPOption_RR, IPv6ExtHdrDestOpt,
-                       IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, Raw,
-                       rdpcap, wrpcap)
+# not scapy.all: its hundred other protocols would take most of a start
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR  # noqa: E402
+from scapy.layers.inet6 import (ICMPv6EchoRequest, ICMPv6ND_NS, IPv6, IPv6ExtHdrDestOpt,  # noqa: E402
+                                IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN)
+from scapy.layers.ipsec import AH           # noqa: E402
+from scapy.layers.l2 import ARP, GRE, Dot1AD, Dot1Q, Ether    # noqa: E402
+from scapy.layers.sctp import SCTP          # noqa: E402
+from scapy.packet import Raw                # noqa: E402
+from scapy.utils import rdpcap      # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORTS = (25, 465, 587, 2525, 80, 443, 24, 26, 2524, 2526, 0, 63, 64, 65535)

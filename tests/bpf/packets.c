@@ -434,7 +434,7 @@ static __u8 *read_all(size_t *size)
 	for (size_t n; (n = fread(b + *size, 1, room - *size, stdin));) {
 		*size += n;
 		if (*size == room)
-			b = realloc(b, room *= 2);
+			b = realloc(b, room *= 2); /* cppcheck-suppress memleakOnRealloc */
 	}
 	return b;
 }

@@ -21,7 +21,7 @@ import corpus
 import gateway_rules as rules
 import oracle
 from gateway_rules import APART, BIT, CENSUS, GWIN, GWIP, OUT, OUTIP, POLICIES, XDP
-from gateway_rules import MONITOR, Nets, Policy, decision_name
+from gateway_rules import Nets, Policy, decision_name
 
 BUILD = os.environ.get("SMTPFENCE_BUILD", os.path.join(os.path.dirname(os.path.dirname(HERE)),
                                                        "build"))

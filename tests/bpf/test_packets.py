@@ -18,6 +18,7 @@ import oracle
 from oracle import ACK, SYN
 from runner import BIT, COUNTERS, DROP, ENFORCE, IN, INIP, MONITOR, OUT, OUTIP, PASS, REFUSED
 from runner import Run, names, record, text_of
+from scapy.utils import wrpcap
 
 FENCED, WATCHED = (25, 465, 587), (2525,)
 RANDOM = int(os.environ.get("SMTPFENCE_PACKETS", "200000"))
@@ -179,7 +180,7 @@ def test_tshark_agrees():
 def tshark(frames):
     fields = ("ip.src", "ipv6.src", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.flags")
     with tempfile.NamedTemporaryFile(suffix=".pcap") as f:
-        corpus.wrpcap(f.name, [corpus.Ether(x) for x in frames])
+        wrpcap(f.name, [corpus.Ether(x) for x in frames])
         try:
             done = subprocess.run(
                 ["tshark", "-n", "-r", f.name, "-o", "ip.defragment:false", "-o", "ipv6.defragment:false",

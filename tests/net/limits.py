@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A time limit of a test's own, for those that need longer than run.py gives."""
+"""What run.py must know of a test: its time limit, where it needs longer than the usual; its company."""
 
 
 def seconds(number):
@@ -7,3 +7,9 @@ def seconds(number):
         function.time_limit = number
         return function
     return mark
+
+
+def alone(function):
+    """It measures, or keeps every core busy: no other test runs beside it."""
+    function.alone = True
+    return function

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
 
 import census
 import netns
@@ -58,6 +59,8 @@ def container(lab, kind):
         yield Wire(lab, ns, "eth0", v4=v4, v6=v6,
                    far=mac(lab.host, "co0") if kind == "routed" else None)
     finally:
+        # At once: a namespace goes later, and a macvlan on up0 keeps it out of a bridge until then.
+        subprocess.run(["ip", "-n", ns, "link", "del", "eth0"], capture_output=True, check=False)
         netns.remove(ns)
 
 

@@ -10,8 +10,8 @@ import kernel
 import limits
 import netns
 from checks import denied, passes
-from census import count_on, flood, sender, senders, source, sources, spare_link
-from lab import HOST4, HOST6, WORLD4, WORLD6, until
+from census import count_on, flood, sender, source, sources, spare_link
+from lab import HOST4, WORLD4, WORLD6, until
 
 V6 = "2001:db8:1::/64"
 

@@ -248,6 +248,7 @@ def cpu(pid):
         return int(f.read().split()[0]) / 1e9
 
 
+@limits.alone
 @limits.seconds(120)
 def test_memory_and_cpu_with_65536_sources(lab):
     """The budget is 16 MiB: resident after a look at 65,536 sources that all speak SMTP."""
@@ -281,6 +282,7 @@ def test_memory_and_cpu_with_65536_sources(lab):
     agrees(lab)
 
 
+@limits.alone
 def test_idle(lab):
     spare_link(lab)
     count_on(lab, "fl0")

@@ -52,6 +52,7 @@ def test_10000_sources_of_each_family_are_exact(lab):
          flood(lab, src="10.0.0.0", sources=10000, each=50, threads=CPUS))
 
 
+@limits.alone
 def test_the_same_sources_from_all_cores_at_once(lab):
     """They race for the places of the very same newcomers: each has one row, and all its counts."""
     spare_link(lab)
@@ -109,6 +110,7 @@ def test_a_tiny_table_counts_what_gave_way(lab):
     full(lab, 20000, 64, each=2)
 
 
+@limits.alone
 @limits.seconds(300)
 def test_a_million_sources(lab):
     if LONG:
@@ -117,6 +119,7 @@ def test_a_million_sources(lab):
         full(lab, 150000, 65536)
 
 
+@limits.alone
 @limits.seconds(300)
 def test_a_million_places(lab):
     """Room for all: none gives way, and reading them takes little."""

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import statistics
-import subprocess
 import time
 
 import census
@@ -198,11 +197,16 @@ def test_alerts_while_the_ring_overflowed(lab):
     daemon.send_signal(signal.SIGCONT)
     line = lab.log.wait("rule=crossings_lost", 10)
     assert line and int(fields(line)["count"]) == lost["crossings_lost"], (line, lost)
-    storm = lab.log.wait("rule=storm", 15)
-    assert storm, lab.log.lines()[-3:]
-    lines = alerts(lab, "rate_warn")
-    swallowed = sum(int(fields(x)["count"]) for x in alerts(lab, "storm"))
-    assert len(lines) <= 400 and len(lines) + swallowed >= 2000, (len(lines), swallowed)
+    # At most 200 lines each 10 s, and after each a sum of the rest: on a busy machine more than once.
+    end = time.monotonic() + 40
+    while True:
+        lines, storms = alerts(lab, "rate_warn"), alerts(lab, "storm")
+        swallowed = sum(int(fields(x)["count"]) for x in storms)
+        if len(lines) + swallowed >= 2000:
+            break
+        assert time.monotonic() < end, (len(lines), swallowed)
+        time.sleep(0.1)
+    assert storms and len(lines) <= 200 * (len(storms) + 1), (len(lines), swallowed)
     assert len({fields(x)["source"] for x in lines}) == len(lines), "nobody is told twice"
 
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+import kernel
 import netns
 from census import source
 from lab import Skip, WORLD4, until
@@ -167,3 +168,21 @@ def test_behind_a_vlan_it_is_counted_once(lab):
         frames = [r.tcp_frame("web", 80, tags=[(0x8100, 100)]) for _ in range(4)]
         assert r.send("web", frames) == [True] * 4
         assert source(lab, web.v4)["syn"] == 4, source(lab, web.v4)
+
+
+def test_a_program_that_was_taken_off_is_told_and_back(lab):
+    with gateway(lab) as r:
+        lab.daemon()
+        r.add("new", 7)
+        assert until(lambda: "cu-new" in places(lab), 5)
+        assert not lab.log.wait("rule=gateway_restored", 0.1), "an interface that came is no alarm"
+        index = int(netns.inside(netns.path(lab.host), lambda: socket.if_nametoindex("cu-web")))
+        pin = f"{lab.pin_dir}/links/gwin-{index}"
+        if not os.path.exists(pin):
+            raise Skip("no links before Linux 6.6 (TCX)")
+        kernel.bpftool("link", "detach", "id", kernel.bpftool("link", "show", "pinned", pin)["id"])
+        assert r.send("web", [r.tcp_frame("web", 25)]) == [True]
+        line = lab.log.wait("rule=gateway_restored", 15)
+        assert line and ' count=1 interface="cu-web" ' in line, (line, lab.log.lines()[-3:])
+        assert r.send("web", [r.tcp_frame("web", 25)]) == [False]
+        assert lab.fence("status").code == 0, lab.fence("status")

@@ -124,6 +124,7 @@ class Watch(threading.Thread):
                     self.seen.update(n for n in self.needles if n in frame)
 
 
+@limits.alone
 @limits.seconds(240)
 def test_virtual_machines(lab):
     machine, kernel, tools = parts()

@@ -114,7 +114,7 @@ def forms(src4, src6, dst4, dst6, port=25):
 
 def test_every_form_of_a_syn(lab):
     with guarded(lab) as r:
-        mail, web = r.customers["mail"], r.customers["web"]
+        mail = r.customers["mail"]
         for src4, src6, port, passes in ((OTHER4, OTHER6, 25, False), (FILTER4, FILTER6, 25, True),
                                          (OTHER4, OTHER6, 26, True)):
             table = list(forms(src4, src6, mail.v4, mail.v6, port))

@@ -2,6 +2,7 @@
 """Life and death: restarts of the mail server, of the daemon, of the fence itself, under load."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -269,6 +270,19 @@ def test_a_prolonged_trial_goes_back_to_what_was_before_it(lab):
     assert lab.fence("on", "--rollback", "4s").code == 0
     assert lab.status()["mode"] == "enforce"
     assert until(lambda: lab.status()["mode"] == "monitor", 15), "it went back to the trial itself"
+
+
+def test_a_trial_ends_with_a_boot_and_not_with_its_unit(lab):
+    """What the unit runs at boot, `systemctl restart` runs too; no pin outlives its kernel."""
+    lab.conf.write()
+    lab.fence("monitor")
+    assert lab.fence("on", "--rollback", "60s").code == 0
+    assert lab.fence("apply", "--boot").code == 0
+    assert lab.status()["mode"] == "enforce"
+    in_force(lab)
+    shutil.rmtree(lab.pin_dir)
+    assert lab.fence("apply", "--boot").code == 0
+    assert lab.status()["mode"] == "monitor"
 
 
 def test_rollback_is_confirmed(lab):
