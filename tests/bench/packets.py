@@ -17,12 +17,13 @@ import report
 
 BUILD = os.environ.get("BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 TOOL = os.path.join(BUILD, "tests/bench-packets")
-QUICK, FULL = (5, 300_000), (15, 1_000_000)     # rounds, repetitions
+QUICK, FULL = (5, 300_000), (15, 1_000_000)     # rounds, repetitions, by itself
+IN_BENCH = {True: (3, 100_000), False: (7, 300_000)}
 
 
-def measure(quick=False, only=""):
+def measure(quick=False, only="", how=None):
     """[{case, ns, least, empty, budget} or {case, ms, first_ms, budget_ms}]"""
-    done = subprocess.run([TOOL, *map(str, QUICK if quick else FULL), only],
+    done = subprocess.run([TOOL, *map(str, how or (QUICK if quick else FULL)), only],
                           stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"bench: {TOOL}: exit {done.returncode}")

@@ -6,6 +6,7 @@ a fenced port go through the chain of allowed senders, which ends in a reject wi
 mail server's entry stands in the middle of the list.
 """
 import os
+import time
 
 PORTS = "25, 465, 587"
 LEVEL = 2  # of /smtpfence-bench-PID/NAME
@@ -69,6 +70,20 @@ def load_iptables(world, roles, _existing):
     net.inside(net.files["iptables"], "iptables-restore", text="\n".join(lines))
 
 
-def load_all(world, roles, existing):
-    for load in load_nft_list, load_nft_set, load_iptables:
-        load(world, roles, existing)
+def load_all(world, roles, existing, missing):
+    """{column: seconds} that loading took; in `missing` what is not there, or the kernel lacks."""
+    seconds = {}
+    for column, load in (("nft", load_nft_list), ("nftset", load_nft_set),
+                         ("iptables", load_iptables)):
+        if column in missing:
+            continue
+        start = time.monotonic()
+        try:
+            load(world, roles, existing)
+        except SystemExit as why:
+            if column == "nft":     # the budgets are about it
+                raise
+            missing[column] = str(why)
+            continue
+        seconds[column] = time.monotonic() - start
+    return seconds

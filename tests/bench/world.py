@@ -18,6 +18,8 @@ import tempfile
 import time
 
 INSIDE = "SMTPFENCE_BENCH_INSIDE"
+BUILT = "SMTPFENCE_BENCH_BUILT"      # where the copy was taken from
+COPY = "SMTPFENCE_BENCH_COPY"
 PREFIX = "smtpfence-bench-"
 WEB_UID = 64001      # the sender that nobody allows; no user has to exist
 FENCED_PORT = 25
@@ -53,8 +55,21 @@ def enter_private_namespaces():
     if os.environ.get(INSIDE):
         return
     os.environ[INSIDE] = "1"
+    _copy_build()
     os.execvp("unshare", ["unshare", "--mount", "--net", "--propagation", "private",
                           sys.executable] + sys.argv)
+
+
+def _copy_build():
+    """What is measured stays what it is, also when somebody builds meanwhile."""
+    build = os.environ.get("BUILD") or os.path.join(os.path.dirname(__file__), "../../build")
+    copy = tempfile.mkdtemp(prefix=PREFIX + "build-")
+    for path in ("smtpfence", "smtpfenced", "tests/flood", "bpf/packets.bpf.o",
+                 *(f"tests/bench-{name}" for name in ("connect", "gateway", "packets", "path"))):
+        if os.path.exists(f"{build}/{path}"):
+            os.makedirs(os.path.dirname(f"{copy}/{path}"), exist_ok=True)
+            shutil.copy2(f"{build}/{path}", f"{copy}/{path}")
+    os.environ.update({BUILT: os.path.abspath(build), "BUILD": copy, COPY: copy})
 
 
 def find_v2_root():
@@ -195,14 +210,39 @@ class World:
         for path in glob.glob(f"{self.tmp}/*"):
             subprocess.run(["umount", path], stderr=subprocess.DEVNULL)
         shutil.rmtree(self.tmp, ignore_errors=True)
+        if COPY in os.environ:
+            shutil.rmtree(os.environ[COPY], ignore_errors=True)
 
     def __exit__(self, *_):
         os.close(self.end)
         os.waitpid(self.cleaner, 0)
 
 
+def _version(*argv):
+    with contextlib.suppress(OSError):
+        done = subprocess.run(argv, capture_output=True, text=True)
+        if not done.returncode:
+            return (done.stdout or done.stderr).strip().splitlines()[0]
+    return "not there"
+
+
 def describe_machine():
+    """What somebody has to know who compares these numbers with others."""
     model = re.search(r"model name\s*: (.*)", open("/proc/cpuinfo").read())
+    memory = re.search(r"MemTotal:\s*(\d+)", open("/proc/meminfo").read())
     load = open("/proc/loadavg").read().split()[:3]
+    weak = {}
+    for path in sorted(glob.glob("/sys/devices/system/cpu/vulnerabilities/*")):
+        text = open(path).read().strip()
+        if text.startswith("Mitigation") or text.startswith("Vulnerable"):
+            weak[os.path.basename(path)] = text
     return {"kernel": os.uname().release, "cpu": model[1] if model else os.uname().machine,
-            "cores": os.cpu_count(), "load_at_start": [float(x) for x in load]}
+            "cores": os.cpu_count(), "memory_mib": int(memory[1]) // 1024,
+            "virtual": "hypervisor" in open("/proc/cpuinfo").read(),
+            "mitigations": weak, "load_at_start": [float(x) for x in load],
+            "date": time.strftime("%Y-%m-%d"),
+            "peers": {"nftables": _version("nft", "--version"),
+                      "iptables": _version("iptables", "--version"),
+                      "ipset": _version("ipset", "--version"),
+                      "bpftrace": _version("bpftrace", "--version"),
+                      "auditd": _version("auditctl", "-v")}}
