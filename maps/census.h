@@ -259,6 +259,8 @@ struct sf_census_clock {
 	__u32 slice, half, hour; /* struct sf_moment of it (bpf/lib/census.h) */
 	__u32 pad;
 };
+_Static_assert(sizeof(struct sf_census_clock) == 48,
+	       "48 bytes; never pinned, so no part of the ABI");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
