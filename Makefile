@@ -30,7 +30,7 @@ BPF_INC  := $(shell $(CC) -print-multiarch 2>/dev/null)
 BPFFLAGS  = -O2 -g -target bpf -mcpu=v3 -D__bpf__ -Wall -Wextra -Wno-unused-parameter $(NOWHERE) \
 	    -I/usr/include/$(BPF_INC) $(shell pkg-config --cflags libbpf)
 
-OBJECTS  := connect roles egress gateway
+OBJECTS  := tables connect roles egress gateway
 SKELS    := $(OBJECTS:%=$(B)/bpf/%.skel.h)
 USER_O   := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard user/*.c user/detect/*.c)))
 DAEMON_O := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard user/daemon/*.c)))
@@ -53,7 +53,7 @@ $(B)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STRICT) $(CFLAGS) -MMD -c $< -o $@
 
-$(B)/user/egress.o $(B)/user/gateway_load.o $(B)/user/loader.o: $(SKELS)
+$(B)/user/egress.o $(B)/user/egress_load.o $(B)/user/gateway_load.o $(B)/user/loader.o: $(SKELS)
 
 $(B)/libsmtpfence.a: $(USER_O)
 	rm -f $@ && $(AR) rcsD $@ $^

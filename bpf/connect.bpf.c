@@ -15,7 +15,6 @@
 #include "../maps/counters.h"
 #include "../maps/events.h"
 #include "../maps/judged.h"
-#include "../maps/limits.h" /* made here, read by the census */
 #include "lib/decide.h"
 #include "lib/identity.h"
 #include "lib/lists.h"
@@ -136,6 +135,24 @@ static __always_inline void gather(struct bpf_sock_addr *ctx, const struct desti
 		facts->source_quarantined = is_source_quarantined(ctx->sk, s->flags);
 }
 
+/* What was gathered takes as many paths as it has answers: from here on they are one. */
+static __always_inline void merge_facts(struct sf_facts *facts)
+{
+	__u64 bits =
+		merge_paths((__u64)facts->kernel_thread | (__u64)facts->to_local << 1 |
+			    (__u64)facts->to_relay << 2 | (__u64)facts->sender_allowed << 3 |
+			    (__u64)facts->sender_quarantined << 4 |
+			    (__u64)facts->source_quarantined << 5 | (__u64)facts->is_probe << 6);
+
+	facts->kernel_thread = bits & 1;
+	facts->to_local = bits >> 1 & 1;
+	facts->to_relay = bits >> 2 & 1;
+	facts->sender_allowed = bits >> 3 & 1;
+	facts->sender_quarantined = bits >> 4 & 1;
+	facts->source_quarantined = bits >> 5 & 1;
+	facts->is_probe = bits >> 6 & 1;
+}
+
 static __always_inline void tell(const struct destination *to, struct sf_decision d, __u32 uid,
 				 __u32 gid, bool kernel_thread, __u64 task_id,
 				 struct cgroup *socket)
@@ -206,6 +223,7 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const struct destina
 		deny_errno = s->deny_errno;
 		facts.is_probe = s->probe_cgroup && s->probe_cgroup == task_id;
 	}
+	merge_facts(&facts);
 	d = sf_decide(&facts);
 	merged = merge_paths(d.verdict | (__u32)d.reason << 8);
 	d.verdict = merged & 0xff;

@@ -200,21 +200,21 @@ fault:
 /* libconfuse does not say where an empty list stands: where the key was written last. */
 static int line_of_empty(const char *text, const char *name)
 {
-	size_t length = strlen(name);
-	int line = 1, found = 0;
+	const char *last = NULL;
+	int line = 1;
 
-	for (const char *p = text; *p; p++) {
-		const char *after = p + length;
+	for (const char *p = text; (p = strstr(p, name)); p++) {
+		const char *after = p + strlen(name);
 
-		line += *p == '\n';
-		if (strncmp(p, name, length) ||
-		    (p > text && (isalnum((unsigned char)p[-1]) || p[-1] == '_')))
+		if (p > text && (isalnum((unsigned char)p[-1]) || p[-1] == '_'))
 			continue;
 		after += strspn(after, " \t\r\n");
 		if (*after == '=')
-			found = line;
+			last = p;
 	}
-	return found;
+	for (const char *p = text; last && p < last; p++)
+		line += *p == '\n';
+	return last ? line : 0;
 }
 
 /* Take over what this file sets; what it leaves out keeps its value. */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "egress.h"
+#include "egress_work.h"
 #include "cleanup.h"
 #include "egress.skel.h"
 #include "guard.h"
-#include "probe.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -16,9 +15,6 @@ static const char *const program_names[2][2] = {
 	[SF_EGRESS] = {"smtpfence_out", "smtpfence_outip"},
 	[SF_INGRESS] = {"smtpfence_in", "smtpfence_inip"},
 };
-
-/* Made by whoever comes first, uplinks or gateway, and shared from then on. */
-#define CUSTOMERS sf_gateway_map_names[SF_GATEWAY_MAP_CUSTOMERS]
 
 void sf_census_maps_init(struct sf_census_maps *maps)
 {
@@ -60,128 +56,6 @@ int sf_census_maps_open(const char *pin_dir, struct sf_census_maps *maps)
 __u32 sf_census_sets(int entries)
 {
 	return ((__u32)entries + (__u32)entries / 5 * 2 + SF_CENSUS_WAYS - 1) / SF_CENSUS_WAYS;
-}
-
-static int is_of_size(int fd, __u32 entries, __u32 value_size)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries == entries &&
-	       info.value_size == value_size;
-}
-
-/* Slots mean the same only where all the tables are as they were. */
-static int tables_fit(const struct sf_census_maps *maps, const struct bpf_object *object)
-{
-	for (int i = 0; i < SF_CENSUS_MAP_COUNT; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, sf_census_map_names[i]);
-
-		if (!map ||
-		    !is_of_size(maps->map[i], bpf_map__max_entries(map), bpf_map__value_size(map)))
-			return 0;
-	}
-	return 1;
-}
-
-struct sf_census_sizes sf_census_set_sizes(struct bpf_object *object,
-					   const struct sf_policy *policy)
-{
-	struct sf_census_sizes sizes = {
-		.sources = sf_census_sets(policy->max_sources),
-		.senders = sf_census_sets(policy->max_senders),
-	};
-	const struct {
-		const char *map;
-		__u32 entries;
-	} table[] = {
-		{"source_heads", sizes.sources},
-		{"source_counts", sizes.sources * SF_CENSUS_WAYS},
-		{"source_trails", sizes.sources * SF_CENSUS_WAYS},
-		{"sender_heads", sizes.senders},
-		{"sender_counts", sizes.senders * SF_CENSUS_WAYS},
-		{"sender_trails", sizes.senders * SF_CENSUS_WAYS},
-		{"attempts", sizes.sources + 1},
-	};
-
-	/* Sets of 4: half as many attempts as slots of sources. */
-	sizes.attempts = sizes.sources + 1;
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, table[i].map),
-					 table[i].entries);
-	return sizes;
-}
-
-static void set_sizes(struct egress_bpf *skel, const struct sf_policy *policy)
-{
-	struct sf_census_sizes sizes = sf_census_set_sizes(skel->obj, policy);
-
-	skel->rodata->source_sets = sizes.sources;
-	skel->rodata->sender_sets = sizes.senders;
-	skel->rodata->attempt_sets = sizes.attempts;
-}
-
-/* The fence's maps are shared, the census' taken over where they fit. */
-int sf_census_share_maps(struct bpf_object *object, const struct sf_loaded *fence,
-			 const struct sf_census_maps *old)
-{
-	int ret = 0, fit = tables_fit(old, object);
-
-	/* Asked first: the daemon tries again, and the tables are made before a program is refused.
-	 */
-	if (!sf_probe_compare_and_swap())
-		return -EOPNOTSUPP;
-	for (int i = 0; i < SF_MAP_COUNT && !ret; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, sf_map_names[i]);
-
-		if (map)
-			ret = bpf_map__reuse_fd(map, fence->map[i]);
-	}
-	for (int i = 0; i < SF_CENSUS_MAP_COUNT && !ret && fit; i++)
-		ret = bpf_map__reuse_fd(
-			bpf_object__find_map_by_name(object, sf_census_map_names[i]), old->map[i]);
-	if (!ret && old->customers >= 0 && bpf_object__find_map_by_name(object, CUSTOMERS))
-		ret = bpf_map__reuse_fd(bpf_object__find_map_by_name(object, CUSTOMERS),
-					old->customers);
-	return ret;
-}
-
-static int load(const struct sf_policy *policy, const struct sf_loaded *fence,
-		const struct sf_census_maps *old, int raw_ip, struct egress_bpf **out,
-		struct sf_error *err)
-{
-	int ret = -EINVAL;
-
-	/* Typed pointers where the kernel has them, as in loader.c. */
-	for (int typed = 1; typed >= 0 && ret; typed--) {
-		struct egress_bpf *skel = egress_bpf__open();
-
-		if (!skel)
-			return sf_fail(err, -errno, "can't open the packet programs: %s",
-				       strerror(errno));
-		skel->rodata->typed_pointers = (__u8)typed;
-		bpf_program__set_autoload(skel->progs.smtpfence_outip, raw_ip);
-		bpf_program__set_autoload(skel->progs.smtpfence_inip, raw_ip);
-		set_sizes(skel, policy);
-		ret = sf_census_share_maps(skel->obj, fence, old);
-		if (!ret)
-			ret = sf_guard_share(policy->pin_dir, skel->obj);
-		if (!ret)
-			ret = egress_bpf__load(skel);
-		if (ret)
-			egress_bpf__destroy(skel);
-		else
-			*out = skel;
-	}
-	if (ret == -ENOMEM)
-		return sf_fail(err, ret,
-			       "the kernel has no memory for the census; lower max_sources");
-	if (ret)
-		return sf_fail(err, ret,
-			       "the kernel refused the packet programs: %s; the census needs "
-			       "Linux 5.12, the fence does not",
-			       strerror(-ret));
-	return 0;
 }
 
 static void clocks(struct sf_census_settings *settings)
@@ -395,7 +269,8 @@ void sf_census_maps_recover(const struct sf_policy *policy, struct sf_census_map
 }
 
 int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fence,
-		    const struct sf_census_settings *settings, int replace, struct sf_error *err)
+		    const struct sf_census_settings *settings, int replace,
+		    struct sf_egress_loading *loading, struct sf_error *err)
 {
 	struct sf_census_maps old;
 	struct sf_egress_status now;
@@ -413,10 +288,10 @@ int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fenc
 	open = sf_census_maps_open(policy->pin_dir, &old);
 	/* Nothing new to attach, tables as they should be: only what the policy says changes. */
 	if (!replace && !open && now.whole && sf_guard_is_pinned(policy->pin_dir) &&
-	    is_of_size(old.map[SF_CENSUS_MAP_SOURCE_HEADS], sf_census_sets(policy->max_sources),
-		       sizeof(struct sf_census_set)) &&
-	    is_of_size(old.map[SF_CENSUS_MAP_SENDER_HEADS], sf_census_sets(policy->max_senders),
-		       sizeof(struct sf_census_set))) {
+	    egress_map_fits(old.map[SF_CENSUS_MAP_SOURCE_HEADS],
+			    sf_census_sets(policy->max_sources), sizeof(struct sf_census_set)) &&
+	    egress_map_fits(old.map[SF_CENSUS_MAP_SENDER_HEADS],
+			    sf_census_sets(policy->max_senders), sizeof(struct sf_census_set))) {
 		ret = sf_census_write_settings(old.map[SF_CENSUS_MAP_SETTINGS], settings);
 		sf_census_maps_close(&old);
 		return ret ? sf_fail(err, ret, "can't write the census' settings: %s",
@@ -429,7 +304,9 @@ int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fenc
 		ret = sf_fail(err, open, "can't open the census' tables: %s; they stay as they are",
 			      strerror(-open));
 	if (!ret)
-		ret = load(policy, fence, &old, raw_ip, &skel, err);
+		ret = egress_load_take(loading, raw_ip, &skel)
+			      ? egress_load(policy, fence, &old, raw_ip, &skel, err)
+			      : 0;
 	sf_census_maps_close(&old);
 	if (ret)
 		return ret;

@@ -47,12 +47,25 @@ int sf_census_write_settings(int fd, const struct sf_census_settings *wanted);
 int sf_census_pin_maps(const char *pin_dir, const struct bpf_object *object, struct sf_error *err);
 
 /*
+ * The verifier takes longer than all else that `on` does: load the programs in a thread, while the
+ * caller goes on. Nothing is attached or pinned by it. Needs the fence's maps only; they and the
+ * policy stay as they are until the end. NULL: sf_egress_apply() loads, as it does whenever this
+ * failed, so that an error is found and told there.
+ */
+struct sf_egress_loading;
+struct sf_egress_loading *sf_egress_load_begin(const struct sf_policy *policy,
+					       const struct sf_loaded *fence);
+void sf_egress_load_end(struct sf_egress_loading *loading); /* waits for the thread */
+
+/*
  * Bring the uplinks to what the policy says: programs on those that match, off those that do not.
  * Counts are kept, unless the tables' sizes changed. `replace`: load anew and exchange (`on`).
- * `settings` is of the image. An error leaves the fence as it is; the text says what is missing.
+ * `settings` is of the image; `loading`: what was begun, or NULL. An error leaves the fence as it
+ * is; the text says what is missing.
  */
 int sf_egress_apply(const struct sf_policy *policy, const struct sf_loaded *fence,
-		    const struct sf_census_settings *settings, int replace, struct sf_error *err);
+		    const struct sf_census_settings *settings, int replace,
+		    struct sf_egress_loading *loading, struct sf_error *err);
 void sf_egress_remove(const char *pin_dir);
 
 /* Limits of networks were changed in the tables: entries look theirs up anew. */

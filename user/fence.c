@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /*
  * Do all our links stand at this cgroup? 1, 0, or a negative errno: a link that could not be
@@ -79,7 +80,7 @@ static void count_on_uplinks(struct fence_work *w, const struct sf_fence_options
 	struct sf_error err = {.code = 0};
 
 	if (sf_egress_apply(w->policy, &w->loaded, &w->want.census, options->replace_programs,
-			    &err))
+			    w->loading, &err))
 		snprintf(result->no_census, sizeof(result->no_census), "%s", err.text);
 }
 
@@ -92,6 +93,32 @@ static void fence_customers(struct fence_work *w, const struct sf_fence_options 
 	if (sf_gateway_apply(w->policy, &w->loaded, &w->want.census, options->replace_programs,
 			     &err))
 		snprintf(result->no_gateway, sizeof(result->no_gateway), "%s", err.text);
+}
+
+/*
+ * Loading at once takes some hundred descriptors at most. Not where they could run short: what
+ * libbpf can't ask the kernel for want of one it takes for missing, and never asks again.
+ */
+static int may_load_at_once(const struct sf_fence_options *options)
+{
+	struct rlimit limit;
+
+	return options->replace_programs && !getrlimit(RLIMIT_NOFILE, &limit) &&
+	       limit.rlim_cur >= 256;
+}
+
+static int load_programs(struct fence_work *w, const struct sf_fence_options *options,
+			 struct sf_error *err)
+{
+	if (may_load_at_once(options)) {
+		w->loading = sf_egress_load_begin(w->policy, &w->loaded);
+		if (!sf_loader_load_at_once(&w->loaded))
+			return 0;
+		/* The fence comes first, with what room there is. */
+		sf_egress_load_end(w->loading);
+		w->loading = NULL;
+	}
+	return sf_loader_load(&w->loaded, err);
 }
 
 int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options *options,
@@ -134,8 +161,10 @@ int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options
 	ret = 0;
 	if (w.must_load && !options->dry_run) {
 		sf_loaded_close(&w.loaded);
-		ret = sf_loader_load(policy->pin_dir, (unsigned int)policy->max_roles, &w.loaded,
-				     err);
+		ret = sf_loader_make_maps(policy->pin_dir, (unsigned int)policy->max_roles,
+					  &w.loaded, err);
+		if (!ret)
+			ret = load_programs(&w, options, err);
 	}
 	/* Programs that could not load the socket's cgroup as a member say where it may be hidden.
 	 */
@@ -177,6 +206,7 @@ int sf_fence_apply(const struct sf_policy *policy, const struct sf_fence_options
 		fence_customers(&w, options, result);
 	}
 out:
+	sf_egress_load_end(w.loading);
 	if (w.cgroup_fd >= 0)
 		close(w.cgroup_fd);
 	sf_loaded_close(&w.loaded);

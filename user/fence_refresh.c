@@ -9,18 +9,15 @@
 
 int sf_fence_refresh_uplinks(const struct sf_policy *policy, struct sf_error *err)
 {
+	struct sf_census_settings settings;
 	struct sf_loaded fence;
-	struct sf_image image;
 	int ret;
 
 	sf_loaded_init(&fence);
 	ret = sf_loader_open_maps(policy->pin_dir, &fence, err);
 	if (!ret) {
-		ret = sf_fence_image(policy, &image, err);
-		if (!ret) {
-			ret = sf_egress_apply(policy, &fence, &image.census, 0, err);
-			sf_image_free(&image);
-		}
+		sf_image_census(policy, &settings);
+		ret = sf_egress_apply(policy, &fence, &settings, 0, NULL, err);
 	}
 	sf_loaded_close(&fence);
 	return ret == -ENOENT ? 0 : ret;

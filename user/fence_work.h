@@ -14,6 +14,7 @@
 struct fence_work {
 	const struct sf_policy *policy;
 	struct sf_loaded loaded;
+	struct sf_egress_loading *loading; /* the uplinks' programs, beside; or NULL */
 	struct sf_image want, have;
 	struct sf_settings old_settings;
 	char mount[PATH_MAX];

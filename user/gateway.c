@@ -40,8 +40,8 @@ static int load_if_needed(struct gateway_work *w, const struct sf_loaded *fence,
 			  struct sf_error *err)
 {
 	struct sf_census_maps census;
-	struct sf_image image;
-	int ret = 0, have_image = 0, missing, lost;
+	struct sf_census_settings own;
+	int ret = 0, missing, lost;
 
 	sf_census_maps_init(&census);
 	/* Both are opened in any case: what is there is taken over. */
@@ -62,15 +62,11 @@ static int load_if_needed(struct gateway_work *w, const struct sf_loaded *fence,
 		return 0;
 	}
 	if (!settings) {
-		ret = sf_fence_image(w->policy, &image, err);
-		have_image = !ret;
-		settings = &image.census;
+		sf_image_census(w->policy, &own);
+		settings = &own;
 	}
-	if (!ret)
-		ret = gateway_load(w, fence, &census, settings, err);
+	ret = gateway_load(w, fence, &census, settings, err);
 	sf_census_maps_close(&census);
-	if (have_image)
-		sf_image_free(&image);
 	return ret ? ret : 1;
 }
 

@@ -139,7 +139,7 @@ static struct sf_limit limit_of(const struct sf_pair *pair, enum sf_class class)
 	return (struct sf_limit){.warn = pair->warn, .act = pair->act, .class = class};
 }
 
-static void set_census(struct sf_census_settings *census, const struct sf_policy *policy)
+void sf_image_census(const struct sf_policy *policy, struct sf_census_settings *census)
 {
 	const struct sf_net_key ones = {.family = SF_FAMILY_V6,
 					.prefixlen = SF_NET_BITS_MAX,
@@ -148,6 +148,7 @@ static void set_census(struct sf_census_settings *census, const struct sf_policy
 	struct sf_net_key mask =
 		sf_net_wider(&ones, SF_NET_FAMILY_BITS + (uint32_t)policy->ipv6_prefix);
 
+	memset(census, 0, sizeof(*census));
 	census->abi = SF_ABI_VERSION;
 	memcpy(census->v6_mask, &mask.addr, sizeof(census->v6_mask));
 	census->unknown = limit_of(&policy->limit_source, SF_CLASS_UNKNOWN);
@@ -197,7 +198,7 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 	if (policy->gateway_others)
 		image->settings.flags |= SF_SETTING_FENCE_FORWARDED;
 	image->settings.deny_errno = (__u32)policy->deny_errno;
-	set_census(&image->census, policy);
+	sf_image_census(policy, &image->census);
 
 	ret = image_add_roles(image, policy, clock);
 	if (!ret)

@@ -59,6 +59,9 @@ int sf_image_build(const struct sf_policy *policy, const struct sf_hosts *hosts,
 		   const struct sf_clock *clock, struct sf_image *image, struct sf_error *err);
 void sf_image_free(struct sf_image *image);
 
+/* The census' settings alone, which need neither names nor clocks. */
+void sf_image_census(const struct sf_policy *policy, struct sf_census_settings *census);
+
 /* Empty tables of the right shape. */
 void sf_image_init(struct sf_image *image);
 

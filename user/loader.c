@@ -3,12 +3,14 @@
 #include "cleanup.h"
 #include "connect.skel.h"
 #include "roles.skel.h"
+#include "tables.skel.h"
 #include "../maps/abi.h"
 #include "../maps/settings.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 /* libbpf explains itself through one function: keep the last of it for the error's text. */
@@ -149,17 +151,24 @@ static int fits(int fd, const struct bpf_map *map)
 	       info.max_entries == bpf_map__max_entries(map);
 }
 
-static int load_connect(struct sf_loaded *loaded, unsigned int max_roles, struct connect_bpf **out)
+static int take_fd(int *slot, int fd)
 {
-	struct connect_bpf *skel = connect_bpf__open();
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (copy < 0)
+		return -errno;
+	if (*slot >= 0)
+		close(*slot);
+	*slot = copy;
+	return 0;
+}
+
+/* Pinned ones that fit are taken over, others made anew. */
+static int make_maps(struct sf_loaded *loaded, struct tables_bpf *skel, unsigned int max_roles)
+{
 	int ret = 0;
 
-	if (!skel)
-		return -errno;
-	skel->rodata->can_set_errno = (__u8)loaded->can_set_errno;
-	skel->rodata->typed_pointers = (__u8)loaded->typed_pointers;
-	skel->rodata->can_mark = (__u8)loaded->can_mark;
-	skel->rodata->capture_texts = (__u8)loaded->can_capture;
+	memset(loaded->fresh, 0, sizeof(loaded->fresh));
 	bpf_map__set_max_entries(skel->maps.role_paths, max_roles);
 	bpf_map__set_max_entries(skel->maps.roles, max_roles);
 	for (int i = 0; i < SF_MAP_COUNT && !ret; i++) {
@@ -172,6 +181,34 @@ static int load_connect(struct sf_loaded *loaded, unsigned int max_roles, struct
 		else
 			loaded->fresh[i] = 1;
 	}
+	return ret ? ret : tables_bpf__load(skel);
+}
+
+int sf_loader_share_maps(const struct sf_loaded *loaded, struct bpf_object *object)
+{
+	int ret = 0;
+
+	for (int i = 0; i < SF_MAP_COUNT && !ret; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, sf_map_names[i]);
+
+		if (map)
+			ret = bpf_map__reuse_fd(map, loaded->map[i]);
+	}
+	return ret;
+}
+
+static int load_connect(const struct sf_loaded *loaded, struct connect_bpf **out)
+{
+	struct connect_bpf *skel = connect_bpf__open();
+	int ret;
+
+	if (!skel)
+		return -errno;
+	skel->rodata->can_set_errno = (__u8)loaded->can_set_errno;
+	skel->rodata->typed_pointers = (__u8)loaded->typed_pointers;
+	skel->rodata->can_mark = (__u8)loaded->can_mark;
+	skel->rodata->capture_texts = (__u8)loaded->can_capture;
+	ret = sf_loader_share_maps(loaded, skel->obj);
 	if (!ret)
 		ret = connect_bpf__load(skel);
 	if (ret) {
@@ -182,24 +219,14 @@ static int load_connect(struct sf_loaded *loaded, unsigned int max_roles, struct
 	return 0;
 }
 
-static int load_roles(struct connect_bpf *connect, struct roles_bpf **out)
+static int load_roles(const struct sf_loaded *loaded, struct roles_bpf **out)
 {
 	struct roles_bpf *skel = roles_bpf__open();
-	struct bpf_map *map, *shared;
-	int ret = 0;
+	int ret;
 
 	if (!skel)
 		return -errno;
-	bpf_object__for_each_map(map, skel->obj)
-	{
-		shared = bpf_object__find_map_by_name(connect->obj, bpf_map__name(map));
-		/* .rodata belongs to each object by itself */
-		if (!shared || bpf_map__is_internal(map))
-			continue;
-		ret = bpf_map__reuse_fd(map, bpf_map__fd(shared));
-		if (ret)
-			break;
-	}
+	ret = sf_loader_share_maps(loaded, skel->obj);
 	if (!ret)
 		ret = roles_bpf__load(skel);
 	if (ret) {
@@ -207,18 +234,6 @@ static int load_roles(struct connect_bpf *connect, struct roles_bpf **out)
 		return ret;
 	}
 	*out = skel;
-	return 0;
-}
-
-static int take_fd(int *slot, int fd)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	if (copy < 0)
-		return -errno;
-	if (*slot >= 0)
-		close(*slot);
-	*slot = copy;
 	return 0;
 }
 
@@ -237,16 +252,10 @@ static int explain_failure(int ret, struct sf_error *err)
 		       strerror(-ret), last_words);
 }
 
-int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded *loaded,
-		   struct sf_error *err)
+int sf_loader_make_maps(const char *pin_dir, unsigned int max_roles, struct sf_loaded *loaded,
+			struct sf_error *err)
 {
-	/* What newer kernels have, tried first; then less. The floor is 5.10. */
-	static const struct {
-		int set_errno, typed, capture, mark;
-	} attempts[] = {{1, 1, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1},
-			{0, 0, 1, 1}, {0, 0, 1, 0}, {0, 0, 0, 0}};
-	struct connect_bpf *connect = NULL;
-	struct roles_bpf *roles = NULL;
+	struct tables_bpf *skel;
 	int ret;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
@@ -259,28 +268,40 @@ int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded
 		return ret;
 	libbpf_set_print(keep_words);
 	last_words[0] = '\0';
-	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
-		loaded->can_set_errno = attempts[i].set_errno;
-		loaded->typed_pointers = attempts[i].typed;
-		loaded->can_capture = attempts[i].capture;
-		loaded->can_mark = attempts[i].mark;
-		memset(loaded->fresh, 0, sizeof(loaded->fresh));
-		ret = load_connect(loaded, max_roles, &connect);
-		if (!ret || ret == -ENOMEM || ret == -EPERM)
-			break;
-	}
-	if (ret)
-		return explain_failure(ret, err);
-	ret = load_roles(connect, &roles);
+	skel = tables_bpf__open();
+	ret = skel ? make_maps(loaded, skel, max_roles) : -errno;
 	if (ret) {
-		connect_bpf__destroy(connect);
+		tables_bpf__destroy(skel);
 		return explain_failure(ret, err);
 	}
 	for (int i = 0; i < SF_MAP_COUNT && !ret; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(connect->obj, sf_map_names[i]);
+		struct bpf_map *map = bpf_object__find_map_by_name(skel->obj, sf_map_names[i]);
 
 		ret = take_fd(&loaded->map[i], bpf_map__fd(map));
 	}
+	tables_bpf__destroy(skel);
+	return ret ? sf_fail(err, ret, "out of file descriptors") : 0;
+}
+
+/* What newer kernels have, tried first; then less. The floor is 5.10. */
+static const struct {
+	int set_errno, typed, capture, mark;
+} attempts[] = {{1, 1, 1, 1}, {0, 1, 1, 1}, {1, 0, 1, 1}, {0, 0, 1, 1}, {0, 0, 1, 0}, {0, 0, 0, 0}};
+
+static int attempt(struct sf_loaded *loaded, size_t i, struct connect_bpf **out)
+{
+	loaded->can_set_errno = attempts[i].set_errno;
+	loaded->typed_pointers = attempts[i].typed;
+	loaded->can_capture = attempts[i].capture;
+	loaded->can_mark = attempts[i].mark;
+	return load_connect(loaded, out);
+}
+
+static int take_programs(struct sf_loaded *loaded, const struct connect_bpf *connect,
+			 const struct roles_bpf *roles)
+{
+	int ret = 0;
+
 	for (int i = 0; i < SF_HOOK_COUNT && !ret; i++) {
 		struct bpf_program *program =
 			bpf_object__find_program_by_name(connect->obj, sf_hooks[i].program);
@@ -289,6 +310,63 @@ int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded
 			program = bpf_object__find_program_by_name(roles->obj, sf_hooks[i].program);
 		ret = take_fd(&loaded->program[i], bpf_program__fd(program));
 	}
+	return ret;
+}
+
+struct beside {
+	const struct sf_loaded *loaded;
+	struct roles_bpf *roles;
+	int ret;
+};
+
+static void *load_beside(void *context)
+{
+	struct beside *b = context;
+
+	b->ret = load_roles(b->loaded, &b->roles);
+	return NULL;
+}
+
+int sf_loader_load_at_once(struct sf_loaded *loaded)
+{
+	struct beside beside = {.loaded = loaded};
+	struct connect_bpf *connect = NULL;
+	pthread_t thread;
+	int ret = -pthread_create(&thread, NULL, load_beside, &beside);
+
+	if (ret)
+		return ret;
+	ret = attempt(loaded, 0, &connect);
+	pthread_join(thread, NULL);
+	if (!ret)
+		ret = beside.ret;
+	if (!ret)
+		ret = take_programs(loaded, connect, beside.roles);
+	connect_bpf__destroy(connect);
+	roles_bpf__destroy(beside.roles);
+	return ret;
+}
+
+int sf_loader_load(struct sf_loaded *loaded, struct sf_error *err)
+{
+	struct connect_bpf *connect = NULL;
+	struct roles_bpf *roles = NULL;
+	int ret = -EINVAL;
+
+	last_words[0] = '\0';
+	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
+		ret = attempt(loaded, i, &connect);
+		if (!ret || ret == -ENOMEM || ret == -EPERM)
+			break;
+	}
+	if (ret)
+		return explain_failure(ret, err);
+	ret = load_roles(loaded, &roles);
+	if (ret) {
+		connect_bpf__destroy(connect);
+		return explain_failure(ret, err);
+	}
+	ret = take_programs(loaded, connect, roles);
 	connect_bpf__destroy(connect);
 	roles_bpf__destroy(roles);
 	return ret ? sf_fail(err, ret, "out of file descriptors") : 0;

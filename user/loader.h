@@ -24,8 +24,20 @@ void sf_loaded_close(struct sf_loaded *loaded);
 /* Open the pinned maps only. -ENOENT: there are none (or not all). -EPROTO: other ABI version. */
 int sf_loader_open_maps(const char *pin_dir, struct sf_loaded *loaded, struct sf_error *err);
 
-/* Load the programs; `max_roles` is the room for roles. */
-int sf_loader_load(const char *pin_dir, unsigned int max_roles, struct sf_loaded *loaded,
-		   struct sf_error *err);
+/* Open the pinned maps that fit and make the others; `max_roles` is the room for roles. */
+int sf_loader_make_maps(const char *pin_dir, unsigned int max_roles, struct sf_loaded *loaded,
+			struct sf_error *err);
+/*
+ * Load the programs on these maps, in the best form that they have; those that follow cgroups in a
+ * thread. A failure says nothing of the kernel, as others may load beside: when they have ended,
+ * sf_loader_load() tries what is left, and tells.
+ */
+int sf_loader_load_at_once(struct sf_loaded *loaded);
+/* Load them one after the other, in the best form that this kernel takes. */
+int sf_loader_load(struct sf_loaded *loaded, struct sf_error *err);
+
+/* Before an object of programs is loaded: those of its maps that are the fence's are shared. */
+struct bpf_object;
+int sf_loader_share_maps(const struct sf_loaded *loaded, struct bpf_object *object);
 
 #endif
