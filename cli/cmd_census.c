@@ -113,9 +113,8 @@ static void print_table(const struct sf_census *census, const char *mount,
 }
 
 /* What was lost belongs to the answer: it is told beside it. */
-static void tell_losses(const struct sf_census *census, uint32_t kind)
+static void tell_losses(const uint64_t *n, uint32_t kind)
 {
-	const uint64_t *n = census->counter;
 	int of_sources = kind == SF_WHO_SOURCE;
 	uint64_t gone = n[of_sources ? SF_CENSUS_FORGOTTEN_SOURCES : SF_CENSUS_FORGOTTEN_SENDERS];
 	uint64_t syn =
@@ -147,6 +146,7 @@ int cmd_census(const struct sf_cli *cli, int argc, char **argv)
 	struct sf_policy policy;
 	struct sf_census census;
 	struct census_rows rows;
+	uint64_t counter[SF_CENSUS_COUNTER_MAX];
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 's') {
@@ -174,6 +174,8 @@ int cmd_census(const struct sf_cli *cli, int argc, char **argv)
 	ret = sf_cgroup_mount(mount, sizeof(mount), &err);
 	if (!ret)
 		ret = sf_census_open(policy.pin_dir, &census, &err);
+	if (!ret)
+		sf_census_counters(policy.pin_dir, counter);
 	sf_policy_free(&policy);
 	if (ret)
 		return cli_failed(cli, &err);
@@ -193,7 +195,7 @@ int cmd_census(const struct sf_cli *cli, int argc, char **argv)
 			print_json(&census, mount, &rows.row[i]);
 	else
 		print_table(&census, mount, &rows, kind);
-	tell_losses(&census, kind);
+	tell_losses(counter, kind);
 	census_rows_free(&rows);
 	sf_census_close(&census);
 	return SF_EXIT_OK;

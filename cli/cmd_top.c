@@ -85,14 +85,16 @@ static int put_frame(const struct sf_policy *policy, const char *mount, int figu
 		uint32_t kind;
 		const char *title;
 	} parts[] = {{SF_WHO_SENDER, "SENDER"}, {SF_WHO_SOURCE, "SOURCE"}};
+	uint64_t counter[SF_CENSUS_COUNTER_MAX];
 	struct sf_census census;
 	int ret = sf_census_open(policy->pin_dir, &census, err);
 
 	if (ret)
 		return ret;
+	sf_census_counters(policy->pin_dir, counter);
 	printf("smtpfence %s  SYNs %llu, to fenced ports %llu\n", mode_now(policy),
-	       (unsigned long long)census.counter[SF_CENSUS_SYN],
-	       (unsigned long long)census.counter[SF_CENSUS_FENCED]);
+	       (unsigned long long)counter[SF_CENSUS_SYN],
+	       (unsigned long long)counter[SF_CENSUS_FENCED]);
 	for (size_t p = 0; p < 2 && !ret; p++) {
 		struct census_rows rows;
 		size_t room = (size_t)(lines - 4 > 4 ? (lines - 4) / 2 : 2);

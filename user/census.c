@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "census.h"
-#include "cgroup.h"
+#include "census_work.h"
 #include "cleanup.h"
-#include "escape.h"
-#include "explain.h"
-#include "net.h"
 #include "pins.h"
 #include "status.h"
 #include "../bpf/lib/census.h"
@@ -16,15 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *const sf_census_counter_names[SF_CENSUS_COUNTER_COUNT] = {
-#define X(name, label, text) label,
-	SF_CENSUS_COUNTERS(X)
-#undef X
-};
-
-/* Rows `first` to `first + rows` of an array, mapped; NULL with errno. `first` is at a page's
- * begin. */
-static void *map_rows(int fd, size_t row, size_t first, size_t rows, int writable)
+void *census_map(int fd, size_t row, size_t first, size_t rows, int writable)
 {
 	void *p = mmap(NULL, rows * row, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
 		       fd, (off_t)(first * row));
@@ -32,8 +20,7 @@ static void *map_rows(int fd, size_t row, size_t first, size_t rows, int writabl
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* A pinned array of rows of this size: its descriptor, and how many. */
-static int open_array(const char *pin_dir, const char *name, size_t row, size_t *rows)
+int census_open_array(const char *pin_dir, const char *name, size_t row, size_t *rows)
 {
 	int fd = sf_pin_open(pin_dir, "maps", name);
 	struct bpf_map_info info = {};
@@ -66,11 +53,11 @@ static int open_table(const char *pin_dir, const char *kind, struct sf_census_ta
 	size_t sets = 0, counts = 0, trails = 0;
 
 	snprintf(name, sizeof(name), "%s_heads", kind);
-	t->heads = open_array(pin_dir, name, sizeof(struct sf_census_set), &sets);
+	t->heads = census_open_array(pin_dir, name, sizeof(struct sf_census_set), &sets);
 	snprintf(name, sizeof(name), "%s_counts", kind);
-	t->counts = open_array(pin_dir, name, sizeof(struct sf_census_count), &counts);
+	t->counts = census_open_array(pin_dir, name, sizeof(struct sf_census_count), &counts);
 	snprintf(name, sizeof(name), "%s_trails", kind);
-	t->trails = open_array(pin_dir, name, sizeof(struct sf_census_trail), &trails);
+	t->trails = census_open_array(pin_dir, name, sizeof(struct sf_census_trail), &trails);
 	t->slots = sets * SF_CENSUS_WAYS;
 	if (t->heads < 0 || t->counts < 0 || t->trails < 0)
 		return t->heads < 0 ? t->heads : t->counts < 0 ? t->counts : t->trails;
@@ -126,7 +113,6 @@ int sf_census_open(const char *pin_dir, struct sf_census *census, struct sf_erro
 				       strerror(-ret));
 		return sf_fail(err, ret, "can't read the census: %s", strerror(-ret));
 	}
-	sf_census_counters(pin_dir, census->counter);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	census->now_ns = (uint64_t)boot.tv_sec * 1000000000ULL + (uint64_t)boot.tv_nsec;
 	census->wall = (int64_t)time(NULL);
@@ -228,9 +214,9 @@ static int each_of_piece(struct sf_census *census, const struct sf_census_table 
 			 void *context)
 {
 	const struct sf_census_count *counts =
-		map_rows(t->counts, sizeof(*counts), first, slots, 0);
+		census_map(t->counts, sizeof(*counts), first, slots, 0);
 	const struct sf_census_trail *trails =
-		map_rows(t->trails, sizeof(*trails), first, slots, 0);
+		census_map(t->trails, sizeof(*trails), first, slots, 0);
 	int stop = 0;
 
 	for (size_t i = 0; counts && trails && i < slots && !stop; i++) {
@@ -260,7 +246,7 @@ static int each_slot(struct sf_census *census, const struct sf_census_table *t, 
 
 	for (size_t first = 0; first < t->slots && !stop; first += PIECE) {
 		size_t slots = t->slots - first < PIECE ? t->slots - first : PIECE, seen = 0;
-		const struct sf_census_set *sets = map_rows(
+		const struct sf_census_set *sets = census_map(
 			t->heads, sizeof(*sets), first / SF_CENSUS_WAYS, slots / SF_CENSUS_WAYS, 0);
 
 		if (!sets)
@@ -285,7 +271,7 @@ void sf_census_sources(struct sf_census *census, uint64_t since_ns,
 	each_slot(census, &census->sources, SF_WHO_SOURCE, since_ns, each, context);
 }
 
-static int find_slot(const struct sf_census *census, const struct sf_census_table *t,
+int census_find_slot(const struct sf_census *census, const struct sf_census_table *t,
 		     const struct sf_census_key *key, uint32_t *slot, struct sf_census_head *head)
 {
 	uint64_t hash = sf_hash(census->settings.seed, key->word[0], key->word[1]);
@@ -322,7 +308,7 @@ static int each_denied(struct sf_census *census, uint64_t since_ns,
 		uint32_t slot;
 
 		if (d->last_ns < since_ns ||
-		    !find_slot(census, &census->senders, &tally.who.key, &slot, &head))
+		    !census_find_slot(census, &census->senders, &tally.who.key, &slot, &head))
 			continue;
 		tally.first_seen = INT64_MAX;
 		take_denials(census, d, &tally);
@@ -347,7 +333,7 @@ int sf_census_find(struct sf_census *census, const struct sf_who *who, struct sf
 	struct sf_census_count count;
 	struct sf_census_trail trail;
 	uint32_t slot;
-	int ret = find_slot(census, t, &who->key, &slot, &head);
+	int ret = census_find_slot(census, t, &who->key, &slot, &head);
 
 	if (ret)
 		return ret;
@@ -356,142 +342,4 @@ int sf_census_find(struct sf_census *census, const struct sf_who *who, struct sf
 		return -errno;
 	fill_tally(census, &head, &count, &trail, who->kind, tally);
 	return 0;
-}
-
-/* Attempts ------------------------------------------------------------------------------------- */
-
-/*
- * One owner, by the tables' rows alone: silence is rare. Added in a mapping of that row's page, as
- * the kernel adds at the same time.
- */
-static void count_silence(const struct sf_census_table *t, uint32_t slot, uint16_t check)
-{
-	const size_t per_page = 4096 / sizeof(struct sf_census_count);
-	uint32_t set = slot / SF_CENSUS_WAYS;
-	struct sf_census_set sets;
-	struct sf_census_count *counts;
-	size_t first = slot / per_page * per_page;
-
-	if (slot >= t->slots || bpf_map_lookup_elem(t->heads, &set, &sets) ||
-	    (uint16_t)(sets.way[slot % SF_CENSUS_WAYS].tag >> 16) != check)
-		return;
-	counts = map_rows(t->counts, sizeof(*counts), first, per_page, 1);
-	if (!counts)
-		return;
-	__sync_fetch_and_add(&counts[slot - first].silent, 1);
-	munmap(counts, per_page * sizeof(*counts));
-}
-
-int sf_census_settle(const char *pin_dir, struct sf_census *census)
-{
-	size_t rows = 0;
-	_cleanup_close_ int fd =
-		open_array(pin_dir, "attempts", sizeof(struct sf_attempt_set), &rows);
-	struct sf_attempt_set *sets = fd < 0 ? NULL : map_rows(fd, sizeof(*sets), 0, rows, 1);
-	uint32_t now = (uint32_t)(census->now_ns >> SF_TICK_SHIFT);
-	int settled = 0;
-
-	for (size_t i = 0; sets && i < rows * SF_ATTEMPT_WAYS; i++) {
-		struct sf_attempt *a = &sets[i / SF_ATTEMPT_WAYS].way[i % SF_ATTEMPT_WAYS];
-
-		if (!a->tag || a->state != SF_ATTEMPT_WAITING || (int32_t)(now - a->tick) < 0 ||
-		    now - a->tick < (uint32_t)(SF_SILENCE_NS >> SF_TICK_SHIFT) ||
-		    !__sync_bool_compare_and_swap(&a->state, SF_ATTEMPT_WAITING, SF_ATTEMPT_SILENT))
-			continue;
-		count_silence(&census->sources, a->source, a->source_check);
-		count_silence(&census->senders, a->sender, a->sender_check);
-		settled++;
-	}
-	if (sets)
-		munmap(sets, rows * sizeof(*sets));
-	return settled;
-}
-
-size_t sf_census_destinations(const char *pin_dir, struct sf_census *census,
-			      const struct sf_who *who, struct sf_destination *out, size_t max)
-{
-	const struct sf_census_table *t =
-		who->kind == SF_WHO_SOURCE ? &census->sources : &census->senders;
-	struct sf_destination seen[256] = {{.count = 0}};
-	const struct sf_attempt_set *sets;
-	size_t rows = 0, used = 0, given = 0;
-	_cleanup_close_ int fd =
-		open_array(pin_dir, "attempts", sizeof(struct sf_attempt_set), &rows);
-	struct sf_census_head head = {.tag = 0};
-	uint32_t slot = 0;
-	uint16_t check;
-
-	if (fd < 0 || find_slot(census, t, &who->key, &slot, &head))
-		return 0;
-	check = (uint16_t)(head.tag >> 16);
-	sets = map_rows(fd, sizeof(*sets), 0, rows, 0);
-	if (!sets)
-		return 0;
-	for (size_t i = 0; i < rows * SF_ATTEMPT_WAYS; i++) {
-		const struct sf_attempt *a = &sets[i / SF_ATTEMPT_WAYS].way[i % SF_ATTEMPT_WAYS];
-		size_t k = 0;
-
-		if (!a->tag ||
-		    (who->kind == SF_WHO_SOURCE ? a->source != slot || a->source_check != check
-						: a->sender != slot || a->sender_check != check))
-			continue;
-		while (k < used && memcmp(&seen[k].addr, &a->daddr, sizeof(a->daddr)))
-			k++;
-		if (k == used && used < sizeof(seen) / sizeof(seen[0]))
-			seen[used++].addr = a->daddr;
-		if (k < used)
-			seen[k].count++;
-	}
-	munmap((void *)sets, rows * sizeof(*sets));
-	for (; given < max; given++) {
-		size_t best = 0;
-
-		for (size_t k = 1; k < used; k++)
-			if (seen[k].count > seen[best].count)
-				best = k;
-		if (!used || !seen[best].count)
-			break;
-		out[given] = seen[best];
-		seen[best].count = 0;
-	}
-	return given;
-}
-
-/* Names ---------------------------------------------------------------------------------------- */
-
-static int is_v4(const struct sf_addr *addr)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return !memcmp(addr->b, mapped, sizeof(mapped));
-}
-
-void sf_census_source_text(const struct sf_census_key *key,
-			   const struct sf_census_settings *settings, char *out, size_t size)
-{
-	struct sf_net_key net = {.prefixlen = SF_NET_BITS_MAX, .family = SF_FAMILY_V6};
-
-	memcpy(&net.addr, key, sizeof(net.addr));
-	if (is_v4(&net.addr))
-		net.family = SF_FAMILY_V4;
-	else
-		net.prefixlen = SF_NET_FAMILY_BITS +
-				(uint32_t)__builtin_popcountll(settings->v6_mask[0]) +
-				(uint32_t)__builtin_popcountll(settings->v6_mask[1]);
-	sf_net_format(&net, out, size);
-}
-
-void sf_census_sender_text(const struct sf_census_key *key, const char *mount, char *out,
-			   size_t size)
-{
-	char user[128], path[4096];
-	size_t used;
-
-	sf_explain_user((uint32_t)key->word[1], user, sizeof(user));
-	if (sf_cgroup_path(mount, key->word[0], path, sizeof(path)))
-		snprintf(path, sizeof(path), "#%llu", (unsigned long long)key->word[0]);
-	used = (size_t)snprintf(out, size, "%s ", user);
-	/* Into what is left: a cut within an escape would take the quote behind it along. */
-	if (used < size)
-		sf_escape_string(path, out + used, size - used);
 }

@@ -23,7 +23,6 @@ struct sf_census {
 	struct sf_table denials; /* struct sf_denial_key, struct sf_denial; sorted */
 	uint64_t now_ns;	 /* CLOCK_BOOTTIME when it was opened */
 	int64_t wall;		 /* seconds since 1970 */
-	uint64_t counter[SF_CENSUS_COUNTER_MAX];
 };
 
 /* What the census counted by cause (enum sf_census_counter), SF_CENSUS_COUNTER_MAX places; else

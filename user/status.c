@@ -225,11 +225,12 @@ int sf_status_read(const struct sf_policy *policy, int flags, struct sf_status *
 	judge(policy, &maps, &settings, settings_read, status);
 	if (status->mode != SF_MODE_OFF) {
 		check_ports(&maps, policy, status);
-		check_users(policy, status);
-		if (flags & SF_STATUS_QUICK)
+		if (flags & SF_STATUS_QUICK) {
 			sf_compare_sample(policy, mount, &maps, status);
-		else
+		} else {
+			check_users(policy, status);
 			sf_compare_tables(policy, &maps, &settings, status);
+		}
 		status->can_set_errno = policy->deny_errno == EPERM || sf_probe_set_retval() == 1;
 		if (!status->can_set_errno)
 			status_lack(status,

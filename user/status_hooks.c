@@ -7,15 +7,13 @@
 #include <string.h>
 #include <time.h>
 
-static int id_of_map(int fd, __u32 *id)
+/* 0: not open. */
+static __u32 id_of_map(int fd)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return -errno;
-	*id = info.id;
-	return 0;
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
 static uint64_t wall_of_load(const struct bpf_prog_info *info)
@@ -52,13 +50,11 @@ static int uses_our_maps(__u32 program_id, const struct sf_hook_info *hook,
 	    strncmp(info.name, hook->program, BPF_OBJ_NAME_LEN - 1))
 		return 0;
 	out->loaded_at = wall_of_load(&info);
-	for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++) {
-		for (int m = 0; m < SF_MAP_COUNT; m++) {
-			__u32 id = 0;
+	for (int m = 0; m < SF_MAP_COUNT; m++) {
+		__u32 id = id_of_map(maps->map[m]);
 
-			if (maps->map[m] >= 0 && !id_of_map(maps->map[m], &id) && id == ids[i])
-				used++;
-		}
+		for (__u32 i = 0; i < info.nr_map_ids && i < sizeof(ids) / sizeof(ids[0]); i++)
+			used += id && ids[i] == id;
 	}
 	/* The fence itself needs not role_paths, source_limits, or (kernels that can't mark)
 	 * judged. */

@@ -177,7 +177,8 @@ class Fence:
             self.drain_log()
             start = time.monotonic()
             sock.send(_syn(source, LIMIT))
-        arrived = self._wait_line(f"source={source} ".encode(), start + timeout)
+            # before the socket is closed, which waits for the kernel's RCU for 10 ms
+            arrived = self._wait_line(f"source={source} ".encode(), start + timeout)
         return arrived - start if arrived else None
 
     def _denied_sender(self, cgroup, tell):

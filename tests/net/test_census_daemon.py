@@ -220,7 +220,9 @@ def test_the_wall_clock_is_set_back_and_forth(lab):
     table = sources(lab)
     assert {r["syn"] for r in table.values()} == {60} and {r["window"] for r in table.values()} == {60}
     agrees(lab)
-    assert len(alerts(lab, "rate_warn")) == 40, len(alerts(lab, "rate_warn"))
+    # each once; one that was told when SIGKILL came before it was entered, again
+    told = [census.fields(line)["source"] for line in alerts(lab, "rate_warn")]
+    assert len(set(told)) == 40 and len(told) <= 43, told
 
 
 def test_made_anew_within_two_seconds(lab):

@@ -240,8 +240,8 @@ static void put_figures(struct daemon *d, const struct sf_alarm *alarm, int is_t
 			 " class=%s top=\"%s\"", sf_class_names[t->class], top);
 }
 
-/* What follows besides the line. */
-static void act(struct daemon *d, const struct sf_alarm *alarm)
+/* What follows besides the line, under its id. */
+static void act(struct daemon *d, const struct sf_alarm *alarm, const char *id)
 {
 	const struct sf_who *who = &alarm->tally.who;
 	char name[SF_HISTORY_WHO_MAX], user[128] = "";
@@ -254,7 +254,7 @@ static void act(struct daemon *d, const struct sf_alarm *alarm)
 		sf_explain_user((uint32_t)who->key.word[1], user, sizeof(user));
 		subject.cgroup = name + strlen(user) + (name[strlen(user)] == ' ');
 	}
-	sf_actions_take(d->census->actions, alarm, &subject, d->last_id);
+	sf_actions_take(d->census->actions, alarm, &subject, id);
 }
 
 void alarms_take(void *context, const struct sf_alarm *alarm)
@@ -263,7 +263,7 @@ void alarms_take(void *context, const struct sf_alarm *alarm)
 	int severity = sf_rule_severity(alarm->rule);
 	int wanted = sf_action_follows(d->policy.action_syslog, alarm);
 	struct line line;
-	char who[1024];
+	char who[1024], id[sizeof(d->last_id)];
 
 	put_who(d, &alarm->tally.who, who, sizeof(who));
 	daemon_new_id(d); /* the actions' own, where no line is written */
@@ -273,15 +273,18 @@ void alarms_take(void *context, const struct sf_alarm *alarm)
 			daemon_alert(d, LOG_INFO, "cleared", "was=%s %s after=%llds",
 				     sf_rule_names[alarm->rule], who,
 				     (long long)(daemon_now() - alarm->since));
-		act(d, alarm);
+		act(d, alarm, d->last_id);
 		return;
 	}
 	wanted = wanted && denials_line_allowed(d, severity <= LOG_WARNING);
 	put_figures(d, alarm, wanted, &line);
-	remember(d, alarm, line.text);
-	if (wanted) {
-		alarms_commit(d); /* known to the next daemon before it is told */
+	/* Told first, then entered: whoever dies between the two has it told again, not kept back.
+	 */
+	if (wanted)
 		daemon_alert(d, severity, sf_rule_names[alarm->rule], "%s %s", who, line.text);
-	}
-	act(d, alarm);
+	memcpy(id, d->last_id, sizeof(id)); /* a failure below tells a line of its own */
+	remember(d, alarm, line.text);
+	if (wanted)
+		alarms_commit(d);
+	act(d, alarm, id);
 }

@@ -105,7 +105,8 @@ static void begin(struct daemon *d)
 {
 	struct census_watch *c = d->census;
 
-	c->counter[SF_CENSUS_CROSSINGS_LOST] = c->now->counter[SF_CENSUS_CROSSINGS_LOST];
+	sf_census_counters(d->policy.pin_dir, c->counted);
+	c->counter[SF_CENSUS_CROSSINGS_LOST] = c->counted[SF_CENSUS_CROSSINGS_LOST];
 	consume(d);
 }
 
@@ -141,7 +142,7 @@ static void tell_losses(struct daemon *d)
 
 	for (int i = 0; i < FULL_COUNT; i++) {
 		struct full *full = &d->census->full[i];
-		uint64_t total = d->census->now->counter[of[i]], more = total - full->told;
+		uint64_t total = d->census->counted[of[i]], more = total - full->told;
 
 		if (total <= full->told || (full->when && now - full->when < TELL_AGAIN_SECONDS))
 			continue;
@@ -170,12 +171,21 @@ static void tick(struct daemon *d)
 	sf_engine_tick(d->census->engine, seconds_of(d->census->now));
 }
 
+/* Nobody sends: what may be over now and then. */
+static void quiet(struct daemon *d)
+{
+	sf_census_counters(d->policy.pin_dir, d->census->counted);
+	tick(d);
+}
+
 static void look(struct daemon *d)
 {
 	struct census_watch *c = d->census;
 	int64_t now = daemon_now();
 	uint64_t since = c->last_look_ns;
 
+	/* Before the tables: what comes meanwhile makes another look. */
+	sf_census_counters(d->policy.pin_dir, c->counted);
 	/* Answers and silence do not make an entry "seen": look back as far as they come from. */
 	if (now >= c->next_settle) {
 		c->next_settle = now + SETTLE_SECONDS;
@@ -188,14 +198,14 @@ static void look(struct daemon *d)
 	sf_census_senders(c->now, since, look_at, d);
 	/* A jiffy is the kernel's grain: what came within it may come again. */
 	c->last_look_ns = c->now->now_ns - 100000000ULL;
-	if (c->now->counter[SF_CENSUS_SYN] != c->counter[SF_CENSUS_SYN])
+	if (c->counted[SF_CENSUS_SYN] != c->counter[SF_CENSUS_SYN])
 		c->last_syn = now;
-	if (c->now->counter[SF_CENSUS_CROSSINGS_LOST] > c->counter[SF_CENSUS_CROSSINGS_LOST])
+	if (c->counted[SF_CENSUS_CROSSINGS_LOST] > c->counter[SF_CENSUS_CROSSINGS_LOST])
 		daemon_alert(d, LOG_WARNING, "crossings_lost",
 			     "count=%llu text=\"the ring was full; the tables were read instead\"",
-			     (unsigned long long)(c->now->counter[SF_CENSUS_CROSSINGS_LOST] -
+			     (unsigned long long)(c->counted[SF_CENSUS_CROSSINGS_LOST] -
 						  c->counter[SF_CENSUS_CROSSINGS_LOST]));
-	memcpy(c->counter, c->now->counter, sizeof(c->counter));
+	memcpy(c->counter, c->counted, sizeof(c->counter));
 	tick(d);
 }
 
@@ -264,14 +274,14 @@ void census_tick(struct daemon *d)
 	chronicle_tick(d);
 	if (!c->ring)
 		return;
-	/* Quiet: one counter a second is all that is read, and what may be over now and then. */
+	/* Nobody sends: one counter a second is all that is read. */
 	fd = sf_pin_open(d->policy.pin_dir, "maps", "census_counters");
 	if (fd >= 0 && (sf_counter_read(fd, SF_CENSUS_SYN) != c->counter[SF_CENSUS_SYN] ||
 			now - c->last_syn <= ACTIVE_SECONDS))
 		watch_with_census(d, look);
 	else if (now >= c->next_quiet) {
 		c->next_quiet = now + QUIET_SECONDS;
-		watch_with_census(d, tick);
+		watch_with_census(d, quiet);
 	}
 	if (c->ending && now - c->started > EARLIER_SECONDS) {
 		alarms_free_earlier(c);

@@ -42,7 +42,8 @@ struct census_watch {
 	int history_was_open;  /* by this process, or it gave up opening it for the start */
 	int64_t next_open, open_pause;
 	char boot[64];
-	uint64_t counter[SF_CENSUS_COUNTER_MAX];
+	uint64_t counter[SF_CENSUS_COUNTER_MAX]; /* at the last look, */
+	uint64_t counted[SF_CENSUS_COUNTER_MAX]; /* and at this one */
 	uint64_t last_look_ns;
 	uint64_t flushed_ns; /* CLOCK_BOOTTIME: what came before stands in the history */
 	struct full full[FULL_COUNT];
