@@ -18,13 +18,13 @@ import kernel
 import tcx
 from lab import until
 
-LOOK, UPLINKS = 2, 10       # seconds: how often the daemon looks (ARCHITECTURE.md)
+LOOK = 2        # seconds: how often the daemon looks (ARCHITECTURE.md)
 SLACK = 4                   # and what a busy machine may add
 ALL = {"connect", "raw", "customer"}
 
-# kinds: what may leave meanwhile, and how long after the daemon can run. seen: must be seen at the
+# kinds: what may leave meanwhile, and until LOOK after the daemon can run. seen: must be seen at the
 # far end, or this proves nothing. dead: the daemon is killed before, and started after.
-Incident = collections.namedtuple("Incident", "name hurt kinds bound alert dead")
+Incident = collections.namedtuple("Incident", "name hurt kinds alert dead")
 
 
 def _links(w, *prefixes):
@@ -71,24 +71,22 @@ def _xdp(w):
 
 BROKEN, UPLINK, ANY = r"rule=fence_broken", r"rule=(uplinks|census_broken)", r"rule=(fence_broken|uplinks)"
 INCIDENTS = (
-    Incident("connect4's link detached", lambda w: _links(w, "connect4"), set(), LOOK, BROKEN, 0),
-    Incident("both connect links detached", lambda w: _links(w, "connect"), set(), LOOK, BROKEN, 0),
-    Incident("the uplink's egress link detached", lambda w: _links(w, "out-"), {"raw"}, UPLINKS,
-             UPLINK, 0),
+    Incident("connect4's link detached", lambda w: _links(w, "connect4"), set(), BROKEN, 0),
+    Incident("both connect links detached", lambda w: _links(w, "connect"), set(), BROKEN, 0),
+    Incident("the uplink's egress link detached", lambda w: _links(w, "out-"), {"raw"}, UPLINK, 0),
     Incident("connect and egress links detached", lambda w: _links(w, "connect", "out-"),
-             {"connect", "raw"}, UPLINKS, ANY, 0),
-    Incident("customers' links detached", lambda w: _links(w, "gwin-"), {"customer"}, UPLINKS,
-             None, 0),
-    Incident("the table of ports wiped", _ports, ALL, LOOK, BROKEN, 0),
-    Incident("all pins removed", _pins, {"raw", "customer"}, UPLINKS, BROKEN, 0),
-    Incident("bpffs unmounted", _unmount, {"raw", "customer"}, UPLINKS, BROKEN, 0),
+             {"connect", "raw"}, ANY, 0),
+    Incident("customers' links detached", lambda w: _links(w, "gwin-"), {"customer"}, None, 0),
+    Incident("the table of ports wiped", _ports, ALL, BROKEN, 0),
+    Incident("all pins removed", _pins, {"raw", "customer"}, BROKEN, 0),
+    Incident("bpffs unmounted", _unmount, {"raw", "customer"}, BROKEN, 0),
     Incident("bpffs unmounted, an empty one mounted", _unmount_and_mount, {"raw", "customer"},
-             UPLINKS, BROKEN, 0),
+             BROKEN, 0),
     Incident("daemon dead, connect and egress links detached",
-             lambda w: _links(w, "connect", "out-"), {"connect", "raw"}, UPLINKS, ANY, 1),
-    Incident("daemon dead, all pins removed", _pins, ALL, UPLINKS, BROKEN, 1),
-    Incident("daemon dead, bpffs unmounted", _unmount, ALL, UPLINKS, BROKEN, 1),
-    Incident("customers' XDP programs taken off", _xdp, {"customer"}, UPLINKS, None, 0),
+             lambda w: _links(w, "connect", "out-"), {"connect", "raw"}, ANY, 1),
+    Incident("daemon dead, all pins removed", _pins, ALL, BROKEN, 1),
+    Incident("daemon dead, bpffs unmounted", _unmount, ALL, BROKEN, 1),
+    Incident("customers' XDP programs taken off", _xdp, {"customer"}, None, 0),
 )
 
 
@@ -120,7 +118,7 @@ def run(w, incident, rnd):
     else:
         daemon.send_signal(signal.SIGCONT)
     ready = time.time()
-    whole = until(h.whole, incident.bound + SLACK + 10, 0.1)
+    whole = until(h.whole, LOOK + SLACK + 10, 0.1)
     mended = time.time()
     told = not incident.alert or until(
         lambda: any(_match(incident.alert, line) for line in h.lines()[mark:]), 10, 0.1)
@@ -154,8 +152,7 @@ def _judge(w, incident, said, leaks, ready, whole, told):
         if not of_kind:
             w.wrong("an incident opened nothing", f"{name}: no SYN of {kind}")
             continue
-        bound = LOOK if kind == "connect" else incident.bound
-        late = [p for p in of_kind if p.time > ready + bound + SLACK]
+        late = [p for p in of_kind if p.time > ready + LOOK + SLACK]
         if late:
             w.wrong("open for longer than stated",
                     f"{name}: {len(late)} SYNs of {kind}, until {late[-1].time - ready:.1f} s")

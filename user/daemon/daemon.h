@@ -13,6 +13,7 @@
  *   guard.c    is the fence in effect? says so when not, and repairs it
  *   state.c    the state directory: our lock, and whether our files are still in it
  *   inbound.c  what the inbound guard keeps out
+ *   links.c  are the packet programs still on their interfaces?
  *   customers.c  the gateway's interfaces, as they come and go
  *   upkeep.c   addresses, host names, clock, rollback: what the policy's tables depend on
  */
@@ -77,6 +78,10 @@ struct daemon {
 		struct sf_addr source;
 		int64_t at; /* seconds of CLOCK_BOOTTIME; 0: free */
 	} inbound[256];
+
+	/* links.c */
+	int64_t next_links_ns;		 /* CLOCK_MONOTONIC */
+	size_t living_links, dead_links; /* at the last look */
 
 	/* customers.c */
 	sd_event_source *customers_timer;
@@ -145,6 +150,10 @@ void guard_reload(struct daemon *d, int force);
 /* inbound.c */
 struct sf_crossing;
 void inbound_denied(struct daemon *d, const struct sf_crossing *e);
+
+/* links.c: did links of packet programs die since the last look, two seconds ago or more? */
+int links_lost(struct daemon *d);
+void links_expect(struct daemon *d); /* those that live now */
 
 /* customers.c: an interface came or went; each tick; at the end */
 void customers_changed(struct daemon *d);

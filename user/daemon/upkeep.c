@@ -156,9 +156,11 @@ static void resolve(struct daemon *d)
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			apply_again(d);
 	}
-	if (d->policy.mode == SF_MODE_OFF || now.tv_sec < d->next_resolve || !has_hosts(&d->policy))
+	if (d->policy.mode == SF_MODE_OFF || now.tv_sec < d->next_resolve)
 		return;
 	d->next_resolve = now.tv_sec + d->policy.resolve_interval;
+	if (!has_hosts(&d->policy))
+		return;
 	d->resolver = fork();
 	if (d->resolver == 0) {
 		sigset_t none;
@@ -172,8 +174,8 @@ static void resolve(struct daemon *d)
 }
 
 /*
- * Uplinks come and go; somebody may take our programs off them. Looked at when interfaces or routes
- * changed, and every ten seconds.
+ * Uplinks come and go; somebody may take our programs off them. Looked at when interfaces, routes
+ * or our links changed, and every ten seconds.
  */
 static void follow_uplinks(struct daemon *d)
 {
@@ -211,10 +213,15 @@ void upkeep_tick(struct daemon *d)
 {
 	struct sf_error err = {.code = 0};
 	char text[SF_ERROR_LEN * 2];
+	int lost = links_lost(d);
 
 	resolve(d);
+	if (lost)
+		d->next_uplinks = d->next_customers = 0;
 	follow_uplinks(d);
 	customers_tick(d);
+	if (lost)
+		links_expect(d); /* what was mended just now */
 	if (sf_rollback_left(&d->policy) == 0) {
 		int ret = sf_rollback_run(d->config_file, 0, &err);
 
