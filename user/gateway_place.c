@@ -31,22 +31,46 @@ static const char *out_program(const struct sf_customer_link *link)
 						     : SF_GATEWAY_PROGRAM_OUT];
 }
 
+/* Is a program id ours by name? Others' stand at the same hooks. */
+static int is_ours(uint32_t program_id, const char *name)
+{
+	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
+	       !strncmp(info.name, name, BPF_OBJ_NAME_LEN - 1);
+}
+
+static int has_our_xdp(const struct sf_customer_link *link)
+{
+	return link->xdp_id &&
+	       is_ours(link->xdp_id, sf_gateway_program_names[SF_GATEWAY_PROGRAM_XDP]);
+}
+
 /* The new place stands before the old one is left. */
 static int attach_in(struct gateway_work *w, const struct sf_customer_link *link,
 		     struct sf_error *err)
 {
 	const char *pin_dir = w->policy->pin_dir;
-	int ret;
+	int program = w->program[link->raw_ip ? SF_GATEWAY_PROGRAM_IN_IP : SF_GATEWAY_PROGRAM_IN];
+	int generic = w->policy->gateway_hook == SF_GATEWAY_GENERIC, ret = 0;
 
-	if (sf_gateway_wants_xdp(w->policy, link) &&
-	    !sf_xdp_attach(pin_dir, link->ifindex, w->program[SF_GATEWAY_PROGRAM_XDP],
-			   w->policy->gateway_hook == SF_GATEWAY_GENERIC, NULL)) {
-		sf_tc_detach(pin_dir, link->ifindex, SF_GATEWAY_IN);
-		return 0;
+	if (sf_gateway_wants_xdp(w->policy, link)) {
+		/* An interface has one mode at a time: TC stands in while ours is exchanged. */
+		if (has_our_xdp(link) && link->xdp_is_native == generic) {
+			ret = sf_tc_attach(pin_dir, link->ifindex, SF_GATEWAY_IN, program, err);
+			if (!ret)
+				sf_xdp_detach(pin_dir, link->ifindex);
+		}
+		if (!ret && !sf_xdp_attach(pin_dir, link->ifindex,
+					   w->program[SF_GATEWAY_PROGRAM_XDP], generic, NULL)) {
+			sf_tc_detach(pin_dir, link->ifindex, SF_GATEWAY_IN);
+			return 0;
+		}
 	}
-	ret = sf_tc_attach(
-		pin_dir, link->ifindex, SF_GATEWAY_IN,
-		w->program[link->raw_ip ? SF_GATEWAY_PROGRAM_IN_IP : SF_GATEWAY_PROGRAM_IN], err);
+	if (!ret)
+		ret = sf_tc_attach(pin_dir, link->ifindex, SF_GATEWAY_IN, program, err);
 	if (!ret)
 		sf_xdp_detach(pin_dir, link->ifindex);
 	return ret;
@@ -65,17 +89,6 @@ static int attach_one(struct gateway_work *w, const struct sf_customer_link *lin
 	return ret;
 }
 
-/* Is a program id ours by name? Others' stand at the same hooks. */
-static int is_ours(uint32_t program_id, const char *name)
-{
-	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(program_id);
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
-
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
-	       !strncmp(info.name, name, BPF_OBJ_NAME_LEN - 1);
-}
-
 void gateway_place_read(const struct sf_customer_link *link, int customers_fd,
 			struct sf_gateway_place *place)
 {
@@ -89,8 +102,7 @@ void gateway_place_read(const struct sf_customer_link *link, int customers_fd,
 	place->listed = customers_fd >= 0 && !bpf_map_lookup_elem(customers_fd, &key, &row) &&
 			(row.flags & SF_CUSTOMER_COUNTED) &&
 			!(row.flags & SF_CUSTOMER_NETS) == !link->has_networks;
-	if (link->xdp_id &&
-	    is_ours(link->xdp_id, sf_gateway_program_names[SF_GATEWAY_PROGRAM_XDP])) {
+	if (has_our_xdp(link)) {
 		place->how = link->xdp_is_native ? "xdp" : "xdpgeneric";
 		place->program_id = link->xdp_id;
 		return;
@@ -114,7 +126,10 @@ static int place_is_right(const struct gateway_work *w, const struct sf_customer
 		return 0;
 	if (!sf_gateway_wants_xdp(w->policy, link))
 		return place.how[0] != 'x';
-	return w->policy->gateway_hook == SF_GATEWAY_AUTO || place.how[0] == 'x';
+	if (w->policy->gateway_hook == SF_GATEWAY_AUTO) /* native, else TC */
+		return strcmp(place.how, "xdpgeneric") != 0;
+	return !strcmp(place.how,
+		       w->policy->gateway_hook == SF_GATEWAY_GENERIC ? "xdpgeneric" : "xdp");
 }
 
 int gateway_attach(struct gateway_work *w, int replace, struct sf_error *err)

@@ -12,6 +12,7 @@ import time
 
 import kernel
 import netns
+import tcx
 from census import source
 from lab import Skip, WORLD4, until
 from router import packet, run
@@ -181,8 +182,34 @@ def test_a_program_that_was_taken_off_is_told_and_back(lab):
         if not os.path.exists(pin):
             raise Skip("no links before Linux 6.6 (TCX)")
         kernel.bpftool("link", "detach", "id", kernel.bpftool("link", "show", "pinned", pin)["id"])
-        assert r.send("web", [r.tcp_frame("web", 25)]) == [True]
-        line = lab.log.wait("rule=gateway_restored", 15)
+        line = lab.log.wait("rule=gateway_restored", 8)
         assert line and ' count=1 interface="cu-web" ' in line, (line, lab.log.lines()[-3:])
         assert r.send("web", [r.tcp_frame("web", 25)]) == [False]
         assert lab.fence("status").code == 0, lab.fence("status")
+
+
+def test_another_hook_is_taken_without_a_gap(lab):
+    """Native and generic XDP can't stand at one interface: TC stands in meanwhile."""
+    with gateway(lab, gateway_hook="tc") as r:
+        got, end = [], threading.Event()
+
+        def knock():
+            while not end.is_set():
+                got.extend(r.send("web", [r.tcp_frame("web", 25)]))
+        knocker = threading.Thread(target=knock)
+        knocker.start()
+        try:
+            for hook, how in (("xdp", "xdp"), ("generic", "xdpgeneric"), ("xdp", "xdp"),
+                              ("tc", "tcx"), ("generic", "xdpgeneric"), ("auto", "tcx")):
+                before = len(got)
+                assert lab.fence("set", f"gateway_hook={hook}").code == 0
+                found = {o["how"] for o in places(lab).values()}
+                assert found in ({how}, {how.replace("tcx", "clsact")}), (hook, found)
+                at_tc = tcx.programs(lab.host, "cu-web", (tcx.INGRESS,))
+                assert len(at_tc) == (found == {"tcx"}), (hook, at_tc)
+                assert until(lambda: len(got) > before + 1, 5), "nobody knocked"
+        finally:
+            end.set()
+            knocker.join()
+        assert not any(got), got
+        assert r.send("mail", [r.tcp_frame("mail", 25)]) == [True]
