@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,26 @@ size_t sf_trail_path(const struct sf_trail *trail, char *out, size_t size)
 	return length;
 }
 
+/* Seconds that a name is remembered, and that somebody has none. */
+#define NAME_SECONDS   60
+#define NOBODY_SECONDS 2
+
+/* Users were added, removed, renamed: a number may be somebody else's now. */
+static int users_changed(void)
+{
+	static struct stat before;
+	struct stat now;
+	int same;
+
+	if (stat("/etc/passwd", &now))
+		memset(&now, 0, sizeof(now));
+	same = now.st_ino == before.st_ino && now.st_size == before.st_size &&
+	       now.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+	       now.st_mtim.tv_nsec == before.st_mtim.tv_nsec;
+	before = now;
+	return !same;
+}
+
 void sf_explain_user(uint32_t uid, char *out, size_t size)
 {
 	/* Names rarely change, and a directory service is slow: remember some, for a while. */
@@ -58,6 +79,8 @@ void sf_explain_user(uint32_t uid, char *out, size_t size)
 		snprintf(out, size, "kernel");
 		return;
 	}
+	if (users_changed())
+		memset(cache, 0, sizeof(cache));
 	if (cache[slot].until <= now || cache[slot].uid != uid) {
 		pw = getpwuid(uid);
 		if (pw)
@@ -65,7 +88,7 @@ void sf_explain_user(uint32_t uid, char *out, size_t size)
 		else
 			snprintf(cache[slot].name, sizeof(cache[slot].name), "#%u", uid);
 		cache[slot].uid = uid;
-		cache[slot].until = now + 60;
+		cache[slot].until = now + (pw ? NAME_SECONDS : NOBODY_SECONDS);
 	}
 	sf_escape_string(cache[slot].name, out, size);
 }

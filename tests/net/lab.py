@@ -181,17 +181,24 @@ class Lab:
         with open(f"{self.dir}/resolv.conf", "w") as f:
             f.write("nameserver 127.0.0.1\n")      # nobody: other names fail at once
 
-    def _with_hosts(self, argv):
+    def user(self, name, uid):
+        """For the fence's programs this uid has another name from now on; None: it has none."""
+        with open("/etc/passwd") as f:
+            lines = [line for line in f if line.split(":")[2] != str(uid)]
+        with open(f"{self.dir}/passwd", "w") as f:      # in place: it may be mounted
+            f.writelines(lines + [f"{name}:x:{uid}:{uid}::/:/bin/sh\n"] * bool(name))
+
+    def _with_files(self, argv):
         # bind mounts in a mount namespace of its own; the host's files stay as they are
-        if not os.path.exists(f"{self.dir}/hosts"):
+        if not any(os.path.exists(f"{self.dir}/{name}") for name in ("hosts", "passwd")):
             return argv
-        script = ('for f in hosts resolv.conf; do'
-                  ' [ ! -e /etc/$f ] || mount --bind "$0/$f" /etc/$f || exit 1; done; exec "$@"')
+        script = ('for f in hosts resolv.conf passwd; do [ ! -e /etc/$f ] || [ ! -e "$0/$f" ] ||'
+                  ' mount --bind "$0/$f" /etc/$f || exit 1; done; exec "$@"')
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, self.dir,
                 *argv]
 
     def fence_argv(self, *args):
-        return self._with_hosts([f"{BUILD}/smtpfence", "--config", self.conf.file, *args])
+        return self._with_files([f"{BUILD}/smtpfence", "--config", self.conf.file, *args])
 
     def fence(self, *args, **kwargs):
         """Run a smtpfence command in the host's namespace. Returns Result(code, out, err)."""
@@ -216,7 +223,7 @@ class Lab:
         return self.json("status", codes=(0, 3, 4))
 
     def daemon_argv(self):
-        return self._with_hosts([f"{BUILD}/smtpfenced", "-f", "--config", self.conf.file])
+        return self._with_files([f"{BUILD}/smtpfenced", "-f", "--config", self.conf.file])
 
     def daemon(self):
         """Start smtpfenced in the foreground; returns its Popen once it says that it is ready."""

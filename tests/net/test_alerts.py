@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From a denied connect to the line in syslog: who it was, once, and what was swallowed since."""
 
+import json
 import os
 import re
 import time
@@ -37,6 +38,22 @@ def test_an_alert_names_the_sender(lab):
     assert f"smtpfenced[{daemon.pid}]: ALERT" in line, line
     # <priority>: facility mail is 2
     assert int(re.match(r"<(\d+)>", line)[1]) >> 3 == 2, line
+
+
+def test_a_number_that_is_somebody_elses_now(lab):
+    """Names are remembered for a while, but never beyond a change of the users."""
+    lab.conf.keys["alert_cooldown"] = 1
+    lab.user(None, 61234)
+    lab.on()
+    lab.daemon()
+    for name in (None, "anna", "berta", None, "carla"):
+        lab.user(name, 61234)
+        burst(lab, 1, uid=61234)
+        wanted = name or "#61234"
+        assert lab.log.wait(rf'ALERT.*rule=attempt .*user="{wanted}" uid=61234'), (wanted, lab.log.lines())
+        until(lambda: False, 1.2)       # the cool-down
+    events = [json.loads(line)["user"] for line in lab.fence("--json", "events").out.splitlines()]
+    assert events[-5:] == ["#61234", "anna", "berta", "#61234", "carla"], events
 
 
 def test_the_alert_comes_while_it_happens(lab):
