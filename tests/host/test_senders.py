@@ -26,11 +26,15 @@ def no_syn(host):
 
 
 def alerted(host, **wanted):
-    """In the journal and in rsyslogd's file, with these texts in one line."""
+    """In the journal and in rsyslogd's file, with these texts in one line.
+
+    Its rule is the first denial's, or the limit's: root has crossed it where the boot was tested.
+    """
     texts = [f'{key}="{value}"' for key, value in wanted.items()]
     for where, number in (("journal", 0), ("syslog", 1)):
         until(lambda: any(all(t in line for t in texts)
-                          for line in fence.alerts(host, "attempt", texts[0])[number]),
+                          for rule in ("attempt", "denied")
+                          for line in fence.alerts(host, rule, texts[0])[number]),
               f"an alert with {texts} in the {where}")
 
 
