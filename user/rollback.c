@@ -136,6 +136,15 @@ out:
 	return ret;
 }
 
+/* Confirmed, undone by another, or smtpfence was removed: nothing is left to go back to. */
+static int is_over(const struct sf_policy *policy)
+{
+	char path[PATH_MAX];
+
+	rollback_path(policy, path);
+	return access(path, F_OK) && errno == ENOENT;
+}
+
 int sf_rollback_start(const char *config_file, const struct sf_policy *policy, struct sf_error *err)
 {
 	int64_t left = sf_rollback_left(policy);
@@ -165,6 +174,6 @@ int sf_rollback_start(const char *config_file, const struct sf_policy *policy, s
 		while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
 			;
 		until.tv_sec = boot_seconds() + 5;
-	} while (sf_rollback_run(config_file, 0, &ignored) < 0);
+	} while (!is_over(policy) && sf_rollback_run(config_file, 0, &ignored) < 0);
 	_exit(0);
 }

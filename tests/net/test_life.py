@@ -263,6 +263,20 @@ def test_rollback_when_the_shell_is_gone(lab):
     rollback_to_monitor(lab, start)
 
 
+def test_a_trial_of_what_was_removed_leaves_no_process(lab):
+    lab.on()
+
+    def waiting():
+        return subprocess.run(["pgrep", "-f", f"{lab.conf.file} on --rollback"],
+                              capture_output=True).returncode == 0
+    assert lab.fence("on", "--rollback", "2s").code == 0
+    assert waiting(), "nobody waits for the trial's end"
+    lab.fence("off")
+    os.unlink(lab.conf.file)
+    shutil.rmtree(f"{lab.dir}/state")
+    assert until(lambda: not waiting(), 20, 0.2), "it is still there"
+
+
 def test_a_prolonged_trial_goes_back_to_what_was_before_it(lab):
     lab.conf.write()
     lab.fence("monitor")
